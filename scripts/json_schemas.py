@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/json_schemas.py
 
-A test holds the files against the types, so run this after a change of node/view/model/forms.py.
+A test holds the files against the types, so run this after a change of node/view/model/forms/.
 """
 
 from __future__ import annotations
@@ -12,30 +12,29 @@ from pathlib import Path
 
 import msgspec
 
-from node.view.model.forms import FORMS, VERSION
-from node.view.model.overview_forms import OVERVIEW_FORMS
+from node.view.model.forms.commands import FORMS, VERSION
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schema"
 
 
 def schemas() -> dict[str, str]:
-    """The text of each schema by the command it is of."""
+    """The text of each schema by the name of its file: "peer-show" for `peer show`."""
     found = {}
-    for command, form in (FORMS | OVERVIEW_FORMS).items():
+    for command, form in FORMS.items():
         about = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "$comment": f"version {VERSION}; fields may be added within it",
             "title": f"autoresearch-node {command} --json",
         }
-        found[command] = json.dumps(about | msgspec.json.schema(form), indent=2) + "\n"
+        found[command.replace(" ", "-")] = json.dumps(about | msgspec.json.schema(form), indent=2) + "\n"
     return found
 
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for command, text in schemas().items():
-        (FOLDER / f"{command}.json").write_text(text)
-        print(f"written: {FOLDER / command}.json")
+    for name, text in schemas().items():
+        (FOLDER / f"{name}.json").write_text(text)
+        print(f"written: {FOLDER / name}.json")
 
 
 if __name__ == "__main__":

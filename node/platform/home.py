@@ -26,6 +26,8 @@ import fcntl
 import json
 import math
 import os
+import re
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +43,7 @@ from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import SWARM_KEY_BYTES
 
 MAX_LIVE_FOLDERS = 20
+FEED_KEY = re.compile(r"[A-Za-z0-9_-]{32}")
 MAX_KEY_FILE = 4096  # bytes; a key takes 65
 STATUS_FRESH_SECONDS = 30.0  # a running node writes it every second; a much older one says nothing of now
 LOCK_TRIES = 5  # `in_use` of another process may hold the lock for an instant
@@ -311,6 +314,19 @@ class Home:
         """Remove the dashboard's address, unless another dashboard has written its own meanwhile."""
         if self.dashboard() == url:
             (self.root / "dashboard.url").unlink(missing_ok=True)
+
+    def feed_key(self) -> str:
+        """What a feed reader shows to be given the dashboard's feed, and nothing else. Made when first asked for.
+
+        Unlike the dashboard's token it stays: a reader keeps the address that it was given.
+        """
+        with suppress(OSError, ValueError):
+            kept = self._text("feed.key").strip()
+            if FEED_KEY.fullmatch(kept):
+                return kept
+        made = secrets.token_urlsafe(24)
+        write_private(self.root / "feed.key", made.encode() + b"\n")
+        return made
 
     # ---- pauses --------------------------------------------------------------------------------------------------
 

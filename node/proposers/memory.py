@@ -16,6 +16,7 @@ from itertools import combinations
 
 from node.ledger.projections.effects import bare_gain_text, gain_figures
 from node.proposers.answer import plain
+from node.proposers.numeric import Numeric
 from node.proposers.proposer import Context, TriedResult
 from node.proposers.titles import JOIN
 from protocol.metric import Metric
@@ -202,7 +203,10 @@ def outcome(result: TriedResult) -> str:
 
 
 def tried(context: Context, metric: Metric) -> Iterator[str]:
-    """Each idea once, by its last try: those on this source and lately before it first, each the latest first."""
+    """Each idea once, by its last try: those on this source and lately before it first, each the latest first.
+
+    Of each of these, other values of constants come last: a search tries many, and a model is asked for what it cannot.
+    """
     times: dict[str, int] = {}
     last: dict[str, TriedResult] = {}
     here: set[str] = set()
@@ -217,7 +221,11 @@ def tried(context: Context, metric: Metric) -> Iterator[str]:
         if context.is_near(result.parent):
             near.add(title)
     latest_first = list(reversed(last.values()))
-    ordered = sorted(latest_first, key=lambda result: (result.title not in here, result.title not in near))
+
+    def order(result: TriedResult) -> tuple[bool, bool, bool]:
+        return result.title not in here, result.title not in near, result.proposer == Numeric.name
+
+    ordered = sorted(latest_first, key=order)
     for result in ordered:
         gain = "none" if result.effect is None else bare_gain_text(result.effect, metric)
         category = plain(result.category, TITLE_CHARACTERS)

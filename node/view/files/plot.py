@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from node.ledger.projections.discoveries import Discovery, is_conclusive
@@ -20,13 +20,18 @@ from protocol.identity import short
 from protocol.metric import Direction, Metric, Scale
 from protocol.records import Effect, Replication, metric_of
 
-GREY, GREEN, ORANGE, BLUE, RED, INK = "#9aa0a6", "#2da44e", "#e08700", "#3b82f6", "#e5484d", "#808890"
+GREY, ORANGE, BLUE, RED, INK = "#9aa0a6", "#e08700", "#3b82f6", "#e5484d", "#808890"  # as the dashboard has them
 MOST_DRAWN = 0.7  # J, a factor of two; see `_interval`
 SURE = 1.96  # standard errors either side: 95 % of a normal distribution
+TOGETHER = "together, by"
 MAX_REPORTS = 40  # lines of a forest plot
-MAX_LABELS = 12  # titles beside the largest steps: more would overlap
+MAX_LABELS = 12  # the largest steps: they have a number in the picture, and their titles are below
+LABEL_LONG = 60  # characters of such a line, the gain included
+KEY_ROW, DIGIT, DIGITS_HIGH = 17, 7, 11  # pixels: a line of these titles, and the size of a number in the picture
+MOST_MOVES = 4  # of a number whose place is taken, further away from the line each time
 WIDTH, PROGRESS_HEIGHT, ROW = 900, 420, 26
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 42
+FIRST = 16  # pixels between the axis and the first experiment, for its number
 LABEL, FIGURE = 190, 190  # width of the texts left and right of a forest plot, in pixels
 NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -35,45 +40,64 @@ NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def progress(rows: Sequence[Json], about: Description, title: str) -> str:
-    """Every experiment a dot, the kept ones a staircase with their titles, adoptions marked.
+    """Every experiment a dot, the kept ones a staircase, adoptions marked; the largest steps by name below.
 
     rows: of one author, or of all of them, as `rows.row` makes them, in order. about: which values are better, and what
-    they are; what is drawn are levels. The scale leaves out what is far worse than the start; how many that are is
-    written below.
+    they are; what is drawn are levels. What proves kept ideas as a chain is no further experiment: a ring at the last
+    one. The scale leaves out what is far worse than the start; how many that are is written below.
     """
-    shown = [one for one in rows if one.get("level") is not None]
+    shown = _numbered(one for one in rows if one.get("level") is not None)
     if not shown:
         return _svg(WIDTH, 80, [_text(WIDTH / 2, 44, "nothing was measured yet", anchor="middle")], title)
     kept = _kept(shown, about.measure)
-    low, high = _range(shown, kept, about.measure)
-    xs = _Scale(0, max(len(shown) - 1, 1), LEFT, WIDTH - RIGHT)
+    levels = [one for _, one in shown]
+    low, high = _range(levels, kept, about.measure)
+    last = shown[-1][0]
+    xs = _Scale(0, max(last, 1), LEFT + FIRST, WIDTH - RIGHT)
     ys = _Scale(low, high, PROGRESS_HEIGHT - BOTTOM, TOP)
-    parts = [_text(LEFT, 18, title, size=14), *_axes(xs, ys, about), *_baseline(shown, xs, ys)]
-    outside = 0
-    staircase = {number for number, _ in kept}
-    for number, one in enumerate(shown):
-        if not low <= one["level"] <= high:
-            outside += 1
-        elif number not in staircase:
-            parts.append(_dot(xs(number), ys(one["level"]), GREEN if one.get("kept") else GREY, 2.5, one))
-    parts += _staircase(kept, shown, xs, ys)
-    note = f"{len(shown)} experiments and adoptions" + (f", {outside} beyond the scale" if outside else "")
+    parts = [_text(LEFT, 18, title, size=14), *_legend(), *_axes(xs, ys, about), *_baseline(levels, ys)]
+    staircase = {id(one) for _, one in kept}
+    inside = [(number, one) for number, one in shown if low <= one["level"] <= high]
+    for number, one in inside:
+        if id(one) not in staircase and not one.get("steps"):
+            parts.append(_dot(xs(number), ys(one["level"]), BLUE if one.get("kept") else GREY, 2.5, one))
+    parts += _staircase(kept, last, xs, ys)
+    named = _named(kept, xs, ys, about.measure)
+    parts += [_text(x, y, str(place), size=11, anchor="end", colour=BLUE) for place, (x, y, _) in enumerate(named, 1)]
+    parts += _key([one for _, _, one in named])
+    height = PROGRESS_HEIGHT + KEY_ROW * math.ceil(len(named) / 2) + (8 if named else 0)
+    outside = len(shown) - len(inside)
+    note = f"{last + 1} experiments and adoptions" + (f", {outside} beyond the scale" if outside else "")
     parts.append(_text(WIDTH - RIGHT, PROGRESS_HEIGHT - 6, note, anchor="end", size=11))
-    best = _best([one["level"] for _, one in kept] or [one["level"] for one in shown], about.measure)
+    best = kept[-1][1]["level"] if kept else _best([one["level"] for one in levels], about.measure)
     said = f"{title}: {note}, best {about.metric} {value_text(best)}{about.measured_suffix}"
-    return _svg(WIDTH, PROGRESS_HEIGHT, parts, said)
+    return _svg(WIDTH, height, parts, said)
+
+
+def _numbered(rows: Iterable[Json]) -> list[tuple[int, Json]]:
+    """Each row with its place, from 0. A chain has that of the last experiment before it."""
+    found: list[tuple[int, Json]] = []
+    experiments = 0
+    for one in rows:
+        experiments += not one.get("steps")
+        found.append((max(0, experiments - 1), one))
+    return found
 
 
 def _best(values: Sequence[float], metric: Metric) -> float:
     return max(values) if metric.direction == Direction.HIGHER else min(values)
 
 
-def _kept(shown: Sequence[Json], metric: Metric) -> list[tuple[int, Json]]:
-    """What was kept or adopted and better than anything before it, each with its index in `shown`."""
+def _kept(shown: Sequence[tuple[int, Json]], metric: Metric) -> list[tuple[int, Json]]:
+    """What was kept or adopted and better than anything before it, each with its place.
+
+    What was measured of a whole chain on fresh seeds counts for what its author had kept, also where it is less.
+    """
     found: list[tuple[int, Json]] = []
-    for number, one in enumerate(shown):
+    for number, one in shown:
         taken = one.get("kept") or one["kind"] == "replication"
-        if taken and (not found or metric.is_better(one["level"], found[-1][1]["level"])):
+        proves = bool(one.get("steps")) and bool(found) and found[-1][1]["by"] == one["by"]
+        if taken and (proves or not found or metric.is_better(one["level"], found[-1][1]["level"])):
             found.append((number, one))
     return found
 
@@ -93,7 +117,7 @@ def _range(shown: Sequence[Json], kept: Sequence[tuple[int, Json]], metric: Metr
     return min(ends), max(ends)
 
 
-def _baseline(shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
+def _baseline(shown: Sequence[Json], ys: _Scale) -> list[str]:
     """A dashed line at the level from which the first of them set out."""
     start = next((one["level_from"] for one in shown if one.get("level_from") is not None), None)
     if start is None:
@@ -103,26 +127,64 @@ def _baseline(shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
     return [line, _text(WIDTH - RIGHT, y - 5, f"baseline {value_text(start)}", anchor="end", size=11)]
 
 
-def _staircase(kept: Sequence[tuple[int, Json]], shown: Sequence[Json], xs: _Scale, ys: _Scale) -> list[str]:
+def _staircase(kept: Sequence[tuple[int, Json]], last: int, xs: _Scale, ys: _Scale) -> list[str]:
     if not kept:
         return []
     start = kept[0][1].get("level_from")
     path = f"M{LEFT} {ys(kept[0][1]['level'] if start is None else start):.1f}"
     for number, one in kept:
         path += f"H{xs(number):.1f}V{ys(one['level']):.1f}"
-    path += f"H{xs(len(shown) - 1):.1f}"
-    parts = [f'<path d="{path}" fill="none" stroke="{GREEN}" stroke-width="2"/>']
-    labelled = {id(one) for _, one in sorted(kept, key=lambda step: -abs((step[1]["gain"] or [0])[0]))[:MAX_LABELS]}
+    path += f"H{xs(last):.1f}"
+    parts = [f'<path d="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>']
     for number, one in kept:
-        x, y = xs(number), ys(one["level"])
-        adopted = one["kind"] == "replication"
-        parts.append(_dot(x, y, ORANGE if adopted else GREEN, 4.5, one))
-        if id(one) in labelled:
-            name = "adopted" if adopted else one["title"][:40]
-            late = x > WIDTH - 220  # pixels; a label that would leave the picture leans the other way
-            turned = f' transform="rotate({28 if late else -28} {x:.1f} {y - 7:.1f})"'
-            anchor, colour = "end" if late else "start", ORANGE if adopted else GREEN
-            parts.append(_text(x, y - 7, name, size=10, anchor=anchor, colour=colour, more=turned))
+        colour = ORANGE if one["kind"] == "replication" else BLUE
+        parts.append(_dot(xs(number), ys(one["level"]), colour, 6.5 if one.get("steps") else 4.5, one))
+    return parts
+
+
+def _legend() -> list[str]:
+    words = (("○ claimed", BLUE), ("● adopted from a peer", ORANGE), ("● kept", BLUE), ("● tried", GREY))
+    parts, right = [], float(WIDTH - RIGHT)
+    for word, colour in words:
+        parts.append(_text(right, 18, word, size=11, anchor="end", colour=colour))
+        right -= 6.2 * len(word) + 14
+    return parts
+
+
+def _named(kept: Sequence[tuple[int, Json]], xs: _Scale, ys: _Scale, metric: Metric) -> list[tuple[float, float, Json]]:
+    """The largest steps with the places of their numbers, in order: where what is better would be, and so no dot is.
+
+    A number whose place is taken moves away from the staircase; one that finds none is left out.
+    """
+    single = [step for step in kept if not step[1].get("steps")]
+    largest = {id(one) for _, one in sorted(single, key=lambda step: -abs((step[1]["gain"] or [0])[0]))[:MAX_LABELS]}
+    away = -DIGITS_HIGH if metric.direction == Direction.HIGHER else DIGITS_HIGH
+    placed: list[tuple[float, float, Json]] = []
+    for number, one in kept:
+        if id(one) not in largest:
+            continue
+        x, y = xs(number) - 4, ys(one["level"]) + (-7 if away < 0 else 14)
+        for _ in range(MOST_MOVES):
+            if not any(abs(x - at) < 2 * DIGIT + 2 and abs(y - down) < DIGITS_HIGH for at, down, _ in placed):
+                placed.append((x, y, one))
+                break
+            y += away
+    return placed
+
+
+def _key(named: Sequence[Json]) -> list[str]:
+    """The titles of the steps by their numbers, in two columns below the picture."""
+    parts = []
+    half = math.ceil(len(named) / 2)
+    for index, one in enumerate(named):
+        column, line = divmod(index, half)
+        title = "adopted from a peer" if one["kind"] == "replication" else one["title"]
+        gain_of = f"  {one['gain_text']}" if one["gain"] else ""
+        most = LABEL_LONG - len(gain_of)
+        cut = title if len(title) <= most else title[: most - 1] + "…"
+        x, y = LEFT + column * (WIDTH - LEFT - RIGHT) / 2, PROGRESS_HEIGHT + 12 + KEY_ROW * line
+        parts.append(_text(x, y, f"{index + 1}", size=11, colour=BLUE))
+        parts.append(_text(x + 20, y, cut + gain_of, size=11))
     return parts
 
 
@@ -144,7 +206,8 @@ def _axes(xs: _Scale, ys: _Scale, about: Description) -> list[str]:
 def _dot(x: float, y: float, colour: str, radius: float, one: Json) -> str:
     name = one.get("title") or one["decision"]
     tip = f"{name}: {value_text(one['value'])}" + (f", gain {one['gain_text']}" if one["gain"] else "")
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"><title>{escape(tip)}</title></circle>'
+    paint = f'fill="none" stroke="{colour}" stroke-width="1.5"' if one.get("steps") else f'fill="{colour}"'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" {paint}><title>{escape(tip)}</title></circle>'
 
 
 # ---- a discovery's evidence -----------------------------------------------------------------------------------------
@@ -155,7 +218,7 @@ def forest(found: Discovery, measured: str) -> str:
 
     measured: what stands behind a gain where the objective measures itself.
     """
-    lines: list[tuple[str, Effect, str]] = []
+    lines: list[tuple[str, Effect, str]] = []  # a name, what was found, and a colour
     if found.claim.effect is not None:
         lines.append((f"claimed  {short(found.record.author)}", found.claim.effect, GREY))
     if found.claim.holdout is not None:
@@ -167,7 +230,7 @@ def forest(found: Discovery, measured: str) -> str:
             name = f"{short(record.author)}  {body.compute_class[:12]}"
             lines.append((name, body.effect, RED if body.decision == "contradicts" else BLUE))
     if found.standing.effect is not None:
-        lines.append((f"together, by {found.standing.reports}", found.standing.effect, GREEN))
+        lines.append((f"{TOGETHER} {found.standing.reports}", found.standing.effect, BLUE))
     if not lines:
         return _svg(WIDTH, 60, [_text(WIDTH / 2, 36, "nothing was measured", anchor="middle")], "no evidence")
     return _forest(lines, found, len(reports) - MAX_REPORTS, measured)
@@ -186,7 +249,7 @@ def _forest(lines: Sequence[tuple[str, Effect, str]], found: Discovery, more: in
         y = 22 + ROW * number
         parts.append(_text(LABEL - 10, y + 4, name, anchor="end", size=12))
         parts.append(f'<path d="M{xs(least):.1f} {y}H{xs(most):.1f}" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<rect x="{xs(gain(effect, metric)) - 4:.1f}" y="{y - 4}" width="8" height="8" fill="{colour}"/>')
+        parts.append(_mark(xs(gain(effect, metric)), y, colour, together=name.startswith(TOGETHER)))
         parts.append(_text(WIDTH - FIGURE + 12, y + 4, gain_text(effect, metric), size=12))
     for value in xs.ticks(6):
         label = f"{value:+.3g}" if value else "0"
@@ -196,6 +259,13 @@ def _forest(lines: Sequence[tuple[str, Effect, str]], found: Discovery, more: in
     parts.append(_text(LABEL, bottom + 34, note, size=11))
     figures = "; ".join(f"{name} {gain_text(effect, metric)}" for name, effect, _ in lines)
     return _svg(WIDTH, bottom + 42, parts, f"{found.claim.title}: {figures}")
+
+
+def _mark(x: float, y: float, colour: str, together: bool) -> str:
+    """A square, or of all reports together a diamond."""
+    if together:
+        return f'<path d="M{x - 7:.1f} {y}L{x:.1f} {y - 7}L{x + 7:.1f} {y}L{x:.1f} {y + 7}Z" fill="{colour}"/>'
+    return f'<rect x="{x - 4:.1f}" y="{y - 4}" width="8" height="8" fill="{colour}"/>'
 
 
 def _interval(effect: Effect, metric: Metric) -> tuple[float, float]:

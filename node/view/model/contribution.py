@@ -1,13 +1,17 @@
-"""What this node has contributed, in all: runs, processor hours, records of each kind, and what became of its finds.
+"""What this node has contributed: runs, processor hours, records of each kind, and what became of its finds.
 
-Counts are of one objective, since its first record here. Hours are of runs that were made on this machine for whatever
-reason: own ideas, peers' claims, audits. Pure but for the ledger's table of runs, which is read on from where it was.
+First of the objective that is shown, since its first record here; then of each that this home has researched, and of
+all of them together. Hours are of runs that were made on this machine for whatever reason: own ideas, peers' claims,
+audits. Pure but for the ledger's table of runs, which is read on from where it was.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from node.ledger.projections.conclusions import tally
 from node.ledger.projections.discoveries import Discovery
@@ -19,8 +23,9 @@ from protocol.evidence import Verdict
 from protocol.metric import Metric
 from protocol.records import Record, Replication
 
-COUNTED = ("experiments", "kept", "claims", "replications", "audits", "transfers", "suggestions")
 MOST_SHOWN = 50  # own discoveries, the newest first
+MOST_OBJECTIVES = 20  # beside the one that is shown, those that were joined last
+SUMMED = ("runs", "cpu_hours", "wall_hours", "experiments", "kept", "claims", "confirmed", "replications", "audits")
 
 
 @dataclass
@@ -41,23 +46,55 @@ class RunTotals:
             self.wall_seconds += outcome.wall_seconds
 
 
-def contribution(folds: Folds, totals: RunTotals) -> Json:
-    """Totals of this node, its discoveries, and the swarm's beside them."""
-    totals.read_on(folds.ledger)
-    own = folds.feeds.get(folds.me, ())
-    counts = asdict(tally(own))
+def contribution(folds: Folds, totals: RunTotals, others: Sequence[Json] = ()) -> Json:
+    """Totals of this node, its discoveries, and the swarm's beside them. others: `counts` of its other objectives."""
     found = [one for one in folds.discoveries.values() if one.record.author == folds.me]
     found.sort(key=lambda one: -one.record.seq)
+    here = counts(folds, totals)
+    objectives = [here | {"current": True}, *others]
+    own = tally(folds.feeds.get(folds.me, ()))
     return {
+        **{name: here[name] for name in ("since", *SUMMED) if name != "confirmed"},
+        "transfers": own.transfers,
+        "suggestions": own.suggestions,
+        "found": _found(folds, found),
+        "discoveries": [_own_discovery(folds, one) for one in found[:MOST_SHOWN]],
+        "swarm": _swarm(folds),
+        "objectives": objectives,
+        "all": {name: round(sum(one[name] for one in objectives), 4) for name in SUMMED},
+    }
+
+
+def counts(folds: Folds, totals: RunTotals) -> Json:
+    """What this node has contributed to one objective, in figures that can be added up."""
+    totals.read_on(folds.ledger)
+    own = folds.feeds.get(folds.me, ())
+    tallied = asdict(tally(own))
+    found = [one for one in folds.discoveries.values() if one.record.author == folds.me]
+    return {
+        "id": folds.ledger.objective.hex(),
+        "name": folds.ledger.settings.description.name,
+        "current": False,
         "since": own[0].time if own else None,
         "runs": totals.runs,
         "cpu_hours": round(totals.cpu_seconds / 3600, 4),
         "wall_hours": round(totals.wall_seconds / 3600, 4),
-        **{name: counts[name] for name in COUNTED},
-        "found": _found(folds, found),
-        "discoveries": [_own_discovery(folds, one) for one in found[:MOST_SHOWN]],
-        "swarm": _swarm(folds),
+        **{name: tallied[name] for name in ("experiments", "kept", "claims", "replications", "audits")},
+        "confirmed": sum(one.standing.verdict == Verdict.CONFIRMED for one in found),
     }
+
+
+def counts_of_others(ledger: Ledger, path: Path) -> list[Json]:
+    """The counts of the other objectives that a home has researched, the last joined first. path: of the ledger."""
+    known = ledger.settings.descriptions
+    others = sorted((one for one in known if one != ledger.objective), key=lambda one: (-known[one].joined, one))
+    return list(_read(path, others[:MOST_OBJECTIVES]))
+
+
+def _read(path: Path, objectives: Iterable[bytes]) -> Iterable[Json]:
+    for objective in objectives:
+        with closing(Ledger.read(path, objective)) as other:
+            yield counts(Folds.of(other), RunTotals())
 
 
 def adopters(found: Discovery) -> set[bytes]:

@@ -6,7 +6,8 @@ It knows what a chart and a list need of a record. It does not know HTTP.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.baseline import baseline
 from node.view.model.compare import compare
-from node.view.model.contribution import RunTotals, contribution
+from node.view.model.contribution import RunTotals, contribution, counts_of_others
 from node.view.model.folds import Folds, RestedFolds
-from node.view.model.idea_map import IdeaMap
+from node.view.model.idea_map import IdeaMap, categories_of
 from node.view.model.live_run import live
 from node.view.model.objective import objective_here, objective_page
 from node.view.model.peer import author_of, peer_page
@@ -69,7 +70,7 @@ class DashboardModel:
         self._read_objective = False
         # Of each: the data, `of` how many records, and `rest`, for how many seconds it stays like that.
         self.board = self._folds.projection(self._board)
-        self.totals = self._folds.projection(lambda folds: contribution(folds, self._run_totals))
+        self.totals = self._folds.projection(lambda folds: contribution(folds, self._run_totals, self._other_counts))
         self.swarm = self._folds.projection(lambda folds: swarm_graph(folds, self._online()))
         self.progress = self._folds.projection(progress)
         self.map = self._folds.projection(self._map_of)
@@ -109,6 +110,15 @@ class DashboardModel:
         """How often records were dropped or shown anew: rows that were asked for before are others since."""
         return self._dropped + self._begun_anew
 
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger that is shown."""
+        return self._ledger
+
+    def discoveries(self) -> Collection[Discovery]:
+        """Every claim with its standing at this node."""
+        return self._folds.now().discoveries.values()
+
     def about(self) -> Json:
         """What stays the same while the page is open."""
         author = self._ledger.settings.author
@@ -135,6 +145,11 @@ class DashboardModel:
         """What runs now."""
         return live(self._home, self.now()["running"])
 
+    @cached_property
+    def _other_counts(self) -> list[Json]:
+        """What was contributed to other objectives: nothing is added to those while this one is researched."""
+        return counts_of_others(self._ledger, self._home.ledger)
+
     def _online(self) -> frozenset[str]:
         return online_peers(self.now()["running"])
 
@@ -149,7 +164,10 @@ class DashboardModel:
     def _map_of(self, folds: Folds) -> Json:
         """The map of ideas, with how many of each category's claims are confirmed."""
         confirmed = Counter(
-            found.claim.category for found in folds.discoveries.values() if found.standing.verdict == Verdict.CONFIRMED
+            category
+            for found in folds.discoveries.values()
+            if found.standing.verdict == Verdict.CONFIRMED
+            for category in categories_of(found.claim)
         )
         _, dropped = self._ledger.version()
         if dropped != self._map_dropped:

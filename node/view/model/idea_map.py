@@ -1,7 +1,8 @@
 """The map of ideas: by category what was tried, what was kept, what it gained with its error, and the ideas themselves.
 
 Taken in record by record, so that a new record costs no fold of all. Bounded: of very many titles of a category only so
-many are remembered, the best and the latest. Chains are left out: each of their steps was tried by itself.
+many are remembered, the best and the latest. A chain is no further try, since each of its steps was tried by itself; as
+a claim it counts in the category of each.
 """
 
 from __future__ import annotations
@@ -53,6 +54,11 @@ class _Category:
     ideas: dict[str, _Idea] = field(default_factory=dict)
 
 
+def categories_of(claim: Experiment) -> frozenset[str]:
+    """The categories of the ideas that a claim is about: of a chain those of its steps."""
+    return frozenset(step.category for step in claim.chain) or frozenset((claim.category,))
+
+
 class IdeaMap:
     """Takes in records as they come. metric: of the objective's records."""
 
@@ -63,7 +69,12 @@ class IdeaMap:
 
     def add(self, record: Record) -> None:
         body = record.body
-        if not isinstance(body, Experiment) or body.chain:
+        if not isinstance(body, Experiment):
+            return
+        if body.chain:
+            if body.decision == Decision.IMPROVED:
+                for name in categories_of(body) & self._categories.keys():
+                    self._categories[name].claims += 1
             return
         if body.category not in self._categories and len(self._categories) >= MOST_KNOWN:
             self._unknown += 1

@@ -26,7 +26,8 @@ def rests_on(standing: Standing) -> str:
         unknown = f": {standing.keys} reported, and this node has checked none of them" if standing.keys else ""
         return f"too early to say{unknown}"
     if standing.missing or standing.weight < WEIGHT_NEEDED:
-        return (
-            f"too early to say: {counted} count here, {checked}, for {standing.weight:.1f} of {WEIGHT_NEEDED} reports"
-        )
+        missing = f", and {standing.missing} more {'is' if standing.missing == 1 else 'are'} needed"
+        enough = standing.weight >= WEIGHT_NEEDED
+        weigh = "" if enough else f", with a weight of {standing.weight:.1f}, where {WEIGHT_NEEDED} is needed"
+        return f"too early to say: {counted} count here, {checked}{weigh}{missing if standing.missing else ''}"
     return f"open by {counted}, {checked}"

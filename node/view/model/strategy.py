@@ -60,7 +60,7 @@ def strategy(ledger: Ledger) -> Json:
         "source": source.hex(),
         "experiments": len(results),
         "explored_share": EXPLORED,
-        "scale": snapshot.scale,
+        "at_scale": snapshot.scale,
         "transfers": carried["categories"],
         "from_objectives": carried["objectives"],
         "arms": [_arm(belief, snapshot, gained, likely, measure) for belief in ordered],
@@ -114,8 +114,8 @@ def _why(ordered: list[Belief], likely: dict[Arm, float], metric: Metric) -> str
     first = ordered[0]
     sentence = (
         f"{_named(first.arm)} is likeliest next ({100 * likely[first.arm]:.0f} %): "
-        f"a success is expected {100 * first.chance:.0f} times in 100 and to gain {bare_gain_text(-first.gain, metric)}"
-        f", for {first.seconds:.0f} s of this machine"
+        f"a success is expected in {100 * first.chance:.0f} of 100 tries, and to gain "
+        f"{bare_gain_text(-first.gain, metric)}, for {first.seconds:.0f} s of this machine"
     )
     second = next((belief for belief in ordered[1:] if belief.arm in likely), None)
     if second is None:

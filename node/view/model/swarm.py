@@ -30,7 +30,8 @@ class _Edge:
 
     @property
     def weight(self) -> int:
-        return self.counts["reports"] + self.counts["audits"] + 2 * self.counts["adopted"]
+        counts = self.counts
+        return counts["reports"] + counts["audits"] + counts["transfers"] + 2 * counts["adopted"]
 
 
 def swarm_graph(folds: Folds, online: Container[str] = ()) -> Json:
@@ -73,7 +74,7 @@ def _most_active(
 
 
 def _edges(folds: Folds) -> dict[tuple[bytes, bytes], _Edge]:
-    """By (who re-ran or adopted, whose it was)."""
+    """By (who re-ran or adopted, whose it was); without those of whom only trials are known that say nothing."""
     edges: dict[tuple[bytes, bytes], _Edge] = {}
     for record in folds.records:
         about = _about(record, folds.by_id)
@@ -86,7 +87,9 @@ def _edges(folds: Folds) -> dict[tuple[bytes, bytes], _Edge]:
             counts["reports"] += is_report(record)
             counts["adopted"] += record.body.adopted is not None
             counts[str(record.body.decision)] += is_report(record)
-    return edges
+        else:
+            counts["transfers"] += 1
+    return {pair: edge for pair, edge in edges.items() if edge.weight}
 
 
 def _about(record: Record, by_id: Mapping[bytes, Record]) -> Record | None:
@@ -134,7 +137,7 @@ def _node(folds: Folds, author: bytes, claims: int, confirmed: int, online: bool
 
 
 def _edge(peers: Mapping[bytes, str], pair: tuple[bytes, bytes], edge: _Edge) -> Json:
-    names = ("reports", "audits", "adopted", ReplicationDecision.SUPPORTS, ReplicationDecision.CONTRADICTS)
+    names = ("reports", "audits", "adopted", "transfers", ReplicationDecision.SUPPORTS, ReplicationDecision.CONTRADICTS)
     return {"from": peers[pair[0]], "to": peers[pair[1]], **{name: edge.counts[name] for name in names}}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
 from node.ledger.projections.effects import gain_figures, value_text
@@ -44,7 +45,22 @@ def contribution(data: Json) -> RenderableType:
             str(row["adopted_by"]),
             str(row["lives_in"]),
         )
-    return Group(_lines(lines), *([shown] if data["discoveries"] else []))
+    several = [_by_objective(data)] if len(data["objectives"]) > 1 else []
+    return Group(_lines(lines), *([shown] if data["discoveries"] else []), *several)
+
+
+def _by_objective(data: Json) -> Table:
+    shown = plain_table(
+        "by objective", "objective", "runs", "processor", "experiments", "kept", "claims", "confirmed", "run again"
+    )
+    for row in [*data["objectives"], {"name": "all", **data["all"]}]:
+        shown.add_row(
+            escape(row["name"] or short_id(row["id"])) + (" *" if row.get("current") else ""),
+            f"{row['runs']:,}",
+            f"{60 * row['cpu_hours']:,.0f} min",
+            *(str(row[name]) for name in ("experiments", "kept", "claims", "confirmed", "replications")),
+        )
+    return shown
 
 
 def progress(data: Json) -> RenderableType:

@@ -50,7 +50,8 @@ async def show(config: Config, port: int, ready: Callable[[str], None], log: Log
             (listener,) = await trio.open_tcp_listeners(port, host=HOST)
         except OSError as error:
             raise DashboardError(f"cannot listen on {HOST}:{port} ({error.strerror}); give another --port") from None
-        site = Site(model, listener.socket.getsockname()[1], actions(config, ledger), home.live_folders())
+        port = listener.socket.getsockname()[1]
+        site = Site(model, port, actions(config, ledger), home.feed_key(), home.live_folders())
         home.write_dashboard(site.url)
 
         def failed(why: str) -> None:

@@ -1,9 +1,10 @@
 """What every page on loopback shares: who may see it, the policy that its browser keeps to, its files, its actions.
 
 Only this machine can reach it, and only a browser that was opened with the token may see it: other users and web pages
-on the same machine may not. The token comes once in the address, then as a cookie that no script can read. A foreign
-Host (DNS rebinding) or Origin (a page elsewhere posting here) is refused. The policy sent with every answer lets the
-page load and ask nothing but this server and run nothing but its files, so text in a peer's record stays text.
+on the same machine may not. The token comes once in the address, then as a cookie that no script can read. A feed
+reader has neither: it shows a key that opens the feed alone. A foreign Host (DNS rebinding) or Origin (a page elsewhere
+posting here) is refused. The policy sent with every answer lets the page load and ask nothing but this server and run
+nothing but its files, so text in a peer's record stays text.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from node.platform.http import Request, Response, text
 from node.view.web.actions import Actions
 
 MAX_ACTION_TEXT = 2000
+FEED = "/feed.atom"
 
 TYPES = {
     "html": "text/html; charset=utf-8",
@@ -43,8 +45,9 @@ SAFETY = {
 class Gate:
     """Lets in the browser that was opened with the token of one server, and nobody else."""
 
-    def __init__(self, port: int, command: str) -> None:
-        """command: what a person types to have the address printed."""
+    def __init__(self, port: int, command: str, feed_key: str | None = None) -> None:
+        """command: what a person types to have the address printed. feed_key: what opens the address FEED by itself."""
+        self._feed_key = feed_key
         self._port = port
         self._command = command
         self._token = secrets.token_urlsafe(32)
@@ -84,7 +87,9 @@ class Gate:
         shown = [morsel.value if morsel else ""]
         if request.path == "/":
             shown.append(request.query.get("token", ""))
-        return any(hmac.compare_digest(one.encode(), self._token.encode()) for one in shown)
+        if request.path == FEED and self._feed_key is not None and _same(request.query.get("key", ""), self._feed_key):
+            return True
+        return any(_same(one, self._token) for one in shown)
 
 
 def act(parts: list[str], request: Request, actions: Actions) -> Response:
@@ -118,3 +123,8 @@ def as_json(value: object) -> Response:
 def nothing() -> Response:
     """The answer where nothing is."""
     return text(HTTPStatus.NOT_FOUND, "there is nothing here")
+
+
+def _same(shown: str, secret: str) -> bool:
+    """Whether they are the same, in a time that says nothing of where they differ."""
+    return hmac.compare_digest(shown.encode(), secret.encode())

@@ -7,15 +7,17 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import trio
 
 from node.platform.http import Request, Response, text
 from node.view.files import plot
+from node.view.files.site import feed
 from node.view.model.compare import NotComparableError
 from node.view.model.dashboard import DashboardModel
 from node.view.web.actions import Actions
-from node.view.web.gate import SAFETY, TYPES, Gate, act, as_json, nothing, static_files
+from node.view.web.gate import FEED, SAFETY, TYPES, Gate, act, as_json, nothing, static_files
 from node.view.web.live import LivePages
 
 READ_SECONDS = 0.5  # between two readings of the ledger while a page is open
@@ -27,11 +29,15 @@ MAX_ROWS_AT_ONCE = 2000
 class Site:
     """The addresses of one dashboard."""
 
-    def __init__(self, model: DashboardModel, port: int, actions: Actions, lives: Sequence[Path] = ()) -> None:
-        """lives: folders of live tests, which have pages of their own here."""
+    def __init__(
+        self, model: DashboardModel, port: int, actions: Actions, feed_key: str, lives: Sequence[Path] = ()
+    ) -> None:
+        """feed_key: what a feed reader shows. lives: folders of live tests, which have pages of their own here."""
         self._model = model
         self._actions = actions
-        self._gate = Gate(port, "`autoresearch-node dashboard` or `join`")
+        self._gate = Gate(port, "`autoresearch-node dashboard` or `join`", feed_key)
+        self._home = f"http://127.0.0.1:{port}/"
+        self._feed = f"{FEED}?key={feed_key}"
         self._lives = {str(number): LivePages(folder) for number, folder in enumerate(lives)}
         self._names = [folder.name for folder in lives]
         self._streams = 0
@@ -73,6 +79,9 @@ class Site:
                 return self._file("index.html", self._gate.cookie)
             case ["static", name]:
                 return self._file(name, {})
+            case ["feed.atom"]:
+                self._model.refresh()
+                return Response(HTTPStatus.OK, feed.CONTENT_TYPE, self._confirmed())
             case ["api", "state"]:
                 return as_json(self._state(_cursor(request), _dropped(request)))
             case ["api", "peer", peer]:
@@ -98,6 +107,12 @@ class Site:
                 )
         return nothing()
 
+    def _confirmed(self) -> bytes:
+        """The feed of confirmed discoveries, whose entries lead to their pages here."""
+        home = self._home
+        places = feed.Places(urljoin(home, self._feed), home, lambda record_id: f"{home}#/record/{record_id.hex()}")
+        return feed.feed(self._model.ledger, self._model.discoveries(), places)
+
     def _file(self, name: str, headers: Mapping[str, str]) -> Response:
         if name not in self._files:
             return nothing()
@@ -119,6 +134,7 @@ class Site:
         state = self._rows(after, self._model.rows(after))
         if after == 0:
             state |= {"about": self._model.about(), "actions": sorted(self._actions), "live": self._names}
+            state["feed"] = self._feed
         return state
 
     def _where(self, count: int, after: int, dropped: int | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from node.app.autostart import (
 from node.cli.main import main
 from node.cli.service import absolute
 from node.platform.config import load_config
+from tests.node.json_forms_for_tests import hold
 
 FAKE = """#!/bin/sh
 here="$(dirname "$0")/.."
@@ -190,7 +192,9 @@ def test_install_and_uninstall_from_the_command_line(
     assert status == 0
     assert "installed and started" in text
     assert "not running" not in ask(capsys, "service", "status", "--home", home)[1]
-    assert '"installed": true' in ask(capsys, "service", "status", "--home", home, "--json")[1]
+    told = json.loads(ask(capsys, "service", "status", "--home", home, "--json")[1])
+    hold("service status", told)
+    assert told["installed"]
     assert ask(capsys, "service", "uninstall", "--home", home)[0] == 0
     status, text = ask(capsys, "service", "uninstall", "--home", home)
     assert status == 2

@@ -21,6 +21,7 @@ from node.platform.home import Home
 from node.proposers import model_services
 from node.view.model.findings import Finding
 from node.view.terminal.checkup import report
+from tests.node.json_forms_for_tests import hold
 
 
 def config_for(tmp_path: Path, *listen: str) -> Config:
@@ -197,6 +198,8 @@ def test_findings_are_shown_as_a_table_or_as_data(capsys: pytest.CaptureFixture[
     assert report(findings, as_json=False) == 1
     assert "[b]none[/b]\n" in capsys.readouterr().out.replace(" ", "")
     assert report(findings, as_json=True) == 1
-    assert json.loads(capsys.readouterr().out)[1] == {
+    told = json.loads(capsys.readouterr().out)
+    hold("doctor", told)
+    assert told[1] == {
         "name": "git", "ok": "missing", "found": "[b]none[/b]", "remedy": "install git",
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from node.objective.trees import pack
 from node.research.workspace import Workspace
 from protocol.records import ChainStep
 from tests.node.conftest import ignore
+from tests.node.json_forms_for_tests import hold
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment
 
 BASELINE, BETTER, BEST = b"LR = 1\nWIDTH = 1\n", b"LR = 3\nWIDTH = 1\n", b"LR = 3\nWIDTH = 2\n"
@@ -51,6 +53,7 @@ def author(name: str) -> bytes:
 def test_every_kept_idea_has_a_branch_with_its_edit_and_its_evidence(ledger: Ledger, workspace: Path) -> None:
     made = finalize(ledger, author("alice"), workspace)
     assert [each.branch for each in made] == ["kept/01-three-times-the-rate", "kept/02-wider"]
+    hold("finalize", [asdict(each) for each in made])
     repo = Repo(workspace)
     first, second = (repo.commit(each.branch) for each in made)
     assert second.parents == (first,)

@@ -32,6 +32,7 @@ from node.trials.cached_runner import CachedRunner
 from protocol.records import Effect, Record, sign_record
 from tests.node.app.test_running import House
 from tests.node.execution.small_objective import ENOUGH
+from tests.node.json_forms_for_tests import hold
 from tests.node.records_for_tests import Author, experiment, transfer
 
 CARRIED = Effect(-0.1, 0.01, 2)
@@ -206,7 +207,9 @@ def test_the_command_leaves_a_request_while_a_node_runs(tmp_path: Path, capsys: 
     with home.locked(), pytest.raises(SystemExit) as ended:
         main(["promote", claim.id.hex()[:10], "--home", str(home.root), "--json"])
     assert ended.value.code == 0
-    assert json.loads(capsys.readouterr().out) == {"waiting": True, "discovery": claim.id.hex(), "scale": "medium"}
+    told = json.loads(capsys.readouterr().out)
+    hold("promote", told)
+    assert told == {"waiting": True, "discovery": claim.id.hex(), "scale": "medium"}
     found = asked_for(home.promotions, ledger, objective, Told())
     assert found is not None
     assert found[1] == Promotion(claim, "medium")

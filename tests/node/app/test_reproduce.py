@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from protocol.metric import Direction, Metric, Scale
 from protocol.records import Effect, Hypothesis, Pair, Record, Run, open_record, sign_record
 from protocol.seeds import seeds_in
 from tests.node.execution.small_objective import ENOUGH, TINYLM, small_objective
+from tests.node.json_forms_for_tests import hold
 from tests.node.records_for_tests import Author, experiment, proof_of, replication
 from tests.node.records_for_tests import source as source_id
 
@@ -132,4 +134,6 @@ def test_where_runs_do_not_repeat_the_gain_of_a_pair_must() -> None:
         return Pair(1, Run(parent, 1.0, 0, (), None), Run(child, 1.0, 0, (), None))
 
     assert all(each.same for each in compared("pair 1", pair(10.0, 12.0), pair(20.0, 23.9), metric))
-    assert not any(each.same for each in compared("pair 1", pair(10.0, 12.0), pair(20.0, 20.1), metric))
+    found = compared("pair 1", pair(10.0, 12.0), pair(20.0, 20.1), metric)
+    assert not any(each.same for each in found)
+    hold("reproduce", [asdict(each) for each in found])

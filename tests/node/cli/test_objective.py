@@ -11,6 +11,7 @@ from node.cli.main import main
 from node.ledger.store import Ledger
 from node.objective.catalog import embedded_names, named_objective
 from tests.node.execution.small_objective import copy_in_files
+from tests.node.json_forms_for_tests import hold
 from tests.node.records_for_tests import Author, experiment
 
 
@@ -29,6 +30,7 @@ def test_a_new_objective_passes_its_check_with_real_runs(tmp_path: Path, capsys:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     status, text = ask(capsys, "objective", "check", str(folder), "--json", "--home", str(tmp_path / "home"))
     found = json.loads(text)
+    hold("objective check", found)
     assert (status, found["faults"]) == (0, [])
     assert 0.5 < found["baseline"]["value"] < 8
     assert found["baseline"]["holdout"] == pytest.approx(found["baseline"]["value"], rel=0.1)
@@ -106,6 +108,7 @@ def test_a_folder_that_is_not_there_is_reported(capsys: pytest.CaptureFixture[st
 @pytest.mark.sandbox
 def test_the_list_has_what_comes_with_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, text = ask(capsys, "objective", "list", "--json", "--home", str(tmp_path))
+    hold("objective list", json.loads(text))
     found = {row["name"]: row for row in json.loads(text)}
     assert status == 0
     assert found["tinylm"]["joinable"]

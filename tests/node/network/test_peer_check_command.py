@@ -11,6 +11,7 @@ import trio
 from node.cli.main import main
 from node.platform.home import Home
 from protocol.objective import Invite, encode_invite
+from tests.node.json_forms_for_tests import hold
 from tests.node.network.conftest import Start
 from tests.node.records_for_tests import OBJECTIVE
 
@@ -37,6 +38,7 @@ async def test_one_address_of_an_invite_that_works_is_enough(
         assert f"  objective   {OBJECTIVE.hex()[:16]}\n  ok\n" in shown
         assert await trio.to_thread.run_sync(asked, tmp_path / "home", "--json", a.address) == 1
         told = json.loads(capsys.readouterr().out)
+    hold("peer check", told)
     assert told["ok"] is False
     assert told["addresses"][0]["fault"] == "private swarm"
     assert told["reach_of_this_node"] == "not known: no node runs in this home"

@@ -33,6 +33,7 @@ from node.trials.cached_runner import CachedRunner
 from node.view.model.suggestions import suggestions
 from protocol.identity import Identity
 from protocol.records import Experiment, Pair, Record, Run
+from tests.node.json_forms_for_tests import hold
 from tests.node.proposers.test_recombine import BASE, FASTER, WIDER, World, context
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment
 from tests.node.research.test_loop import research_on
@@ -156,7 +157,9 @@ def test_decisions_are_made_from_the_command_line(tmp_path: Path, capsys: pytest
     assert decide(home, "up", "feedfeed") == 2
     assert "no single suggestion" in capsys.readouterr().err
     assert decide(home, "--json") == 0
-    found = json.loads(capsys.readouterr().out)["suggestions"]
+    told = json.loads(capsys.readouterr().out)
+    hold("suggestions", told)
+    found = told["suggestions"]
     assert {one["title"]: one["state"] for one in found} == {"mine": "taken_back", "theirs": "vetoed"}
 
 

@@ -23,6 +23,7 @@ from node.view.model.dashboard import DashboardModel
 from node.view.model.strategy import strategy
 from node.view.terminal.transfer_table import promoted
 from protocol.records import Effect, Origin, Record
+from tests.node.json_forms_for_tests import hold
 from tests.node.records_for_tests import BASELINE, OBJECTIVE, Author, experiment, source, transfer
 
 ARMS = (Arm("batch", "catalogue"), Arm("initialisation", "catalogue"))
@@ -143,5 +144,6 @@ def test_the_commands_show_it_and_promote_says_what_came_of_it_before(
     model = DashboardModel(ledger, load_config(None, {"home": str(home.root)}))
     model.refresh()
     (one,) = model.board()["transfers"]["transfers"]
+    hold("promote", {"waiting": False} | one)
     assert "carries over at the scale large: +10.6 % ± 0.9 (2 pairs)" in str(promoted({"waiting": False} | one))
     ledger.close()

@@ -1,47 +1,60 @@
 """The Atom feed (RFC 4287) of confirmed discoveries, the last confirmed first.
 
-Identifiers are those of records, so that a reader knows an entry again wherever the site moves. It has no time of its
-own: a feed in which nothing is new is the same file to the last byte.
+A published site has it as a file, and the dashboard serves it: where pages are is said by who asks. Identifiers are
+those of records, so that a reader knows an entry again wherever the site moves. It has no time of its own: a feed in
+which nothing is new is the same file to the last byte.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urljoin
 from xml.etree import ElementTree
 
 from node.ledger.projections.discoveries import Discovery
 from node.ledger.projections.effects import gain_text
+from node.ledger.store import Ledger
 from node.view.files.plot import drawable
-from node.view.files.site.pages import LATEST_MS, Swarm, page_of
 from node.view.model.standing import rests_on
 from protocol.evidence import Verdict
 from protocol.identity import short
 from protocol.records import metric_of
 
 ATOM = "http://www.w3.org/2005/Atom"
+CONTENT_TYPE = "application/atom+xml"
 MOST_ENTRIES = 100
+LATEST_MS = 253_402_300_799_000  # the end of the year 9999: times are their authors' word
 
 
-def feed(swarm: Swarm, address: str) -> bytes:
-    """The feed. address: of the site, "" where nobody has said: links then lead from wherever the feed is."""
-    confirmed = [one for one in swarm.found if one.standing.verdict == Verdict.CONFIRMED]
+@dataclass(frozen=True)
+class Places:
+    """Where the feed, the page that it is of, and the page of each record are."""
+
+    feed: str
+    home: str
+    record: Callable[[bytes], str]
+
+
+def feed(ledger: Ledger, found: Iterable[Discovery], places: Places) -> bytes:
+    """The feed. found: all discoveries of the ledger."""
+    confirmed = [one for one in found if one.standing.verdict == Verdict.CONFIRMED]
     newest = sorted(confirmed, key=lambda one: (_confirmed_at(one), one.record.id), reverse=True)[:MOST_ENTRIES]
-    about = swarm.about()
+    about = ledger.settings.description
     root = ElementTree.Element("feed", xmlns=ATOM)
-    _add(root, "title", f"{about['name']}: confirmed discoveries")
-    _add(root, "id", f"urn:sha256:{about['objective']}")
+    _add(root, "title", f"{about.name}: confirmed discoveries")
+    _add(root, "id", f"urn:sha256:{ledger.objective.hex()}")
     _add(root, "updated", _time(max((_confirmed_at(one) for one in newest), default=0)))
-    _link(root, "self", urljoin(address, "feed.atom"), "application/atom+xml")
-    _link(root, "alternate", urljoin(address, "index.html"), "text/html")
+    _link(root, "self", places.feed, CONTENT_TYPE)
+    _link(root, "alternate", places.home, "text/html")
     for one in newest:
-        root.append(_entry(one, address, str(about["measured_suffix"])))
+        root.append(_entry(one, places.record(one.record.id), about.measured_suffix))
     ElementTree.indent(root)
     text: str = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'.encode()
 
 
-def _entry(one: Discovery, address: str, measured: str) -> ElementTree.Element:
+def _entry(one: Discovery, page: str, measured: str) -> ElementTree.Element:
     claim, metric = one.claim, metric_of(one.claim)
     entry = ElementTree.Element("entry")
     _add(entry, "title", claim.title or "(without a title)")
@@ -50,7 +63,7 @@ def _entry(one: Discovery, address: str, measured: str) -> ElementTree.Element:
     _add(entry, "published", _time(one.record.time))
     _add(_add(entry, "author"), "name", short(one.record.author))
     entry.append(ElementTree.Element("category", term=drawable(claim.category)))
-    _link(entry, "alternate", urljoin(address, page_of(one.record.id)), "text/html")
+    _link(entry, "alternate", page, "text/html")
     found = f"Others found {gain_text(one.standing.effect, metric)}{measured}"
     claimed = f"claimed was {gain_text(claim.effect, metric)}{measured}, on {claim.compute_class}"
     _add(entry, "summary", f"{found}; {claimed}. {rests_on(one.standing)}.")

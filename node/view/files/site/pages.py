@@ -20,6 +20,7 @@ from node.ledger.projections.effects import gain_figures, value_text
 from node.ledger.store import Ledger
 from node.platform.log import Json
 from node.view.files import plot
+from node.view.files.site.feed import LATEST_MS
 from node.view.model import leaderboard as data
 from node.view.model.baseline import baseline
 from node.view.model.rows import rows_of, tried
@@ -31,7 +32,6 @@ from protocol.records import Record
 ID_DIGITS = 20  # of a record in the name of its page: 80 bits, so that nobody can make two records that share one
 MOST_ON_THE_INDEX, MOST_NODES_ON_THE_INDEX = 10, 5
 MOST_IDEAS = 300  # of a category, the newest; the data beside the page have all
-LATEST_MS = 253_402_300_799_000  # the end of the year 9999: times are their authors' word
 SECTIONS = (
     (
         Verdict.CONFIRMED,

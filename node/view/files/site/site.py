@@ -12,6 +12,7 @@ import hashlib
 import json
 from functools import cache
 from importlib import resources
+from urllib.parse import urljoin
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -19,8 +20,16 @@ from markupsafe import Markup
 from node.execution.parsing.parser import SourceParser
 from node.ledger.store import Ledger
 from node.view.files import plot
-from node.view.files.site.feed import feed
-from node.view.files.site.pages import Page, Swarm, carried_by_discovery, discovery_page, is_patch, overview_pages
+from node.view.files.site.feed import Places, feed
+from node.view.files.site.pages import (
+    Page,
+    Swarm,
+    carried_by_discovery,
+    discovery_page,
+    is_patch,
+    overview_pages,
+    page_of,
+)
 
 PACKAGE = "node.view.files.site"
 
@@ -41,7 +50,10 @@ async def site(ledger: Ledger, address: str = "") -> dict[str, bytes]:
         files[f"{stem}.svg"] = plot.forest(found, ledger.settings.description.measured_suffix).encode()
         if is_patch(page.data["diff"] or []):
             files[f"{stem}.diff"] = ("\n".join(page.data["diff"]) + "\n").encode()
-    files["feed.atom"] = feed(swarm, address)
+    places = Places(
+        urljoin(address, "feed.atom"), urljoin(address, "index.html"), lambda one: urljoin(address, page_of(one))
+    )
+    files["feed.atom"] = feed(ledger, swarm.found, places)
     return files
 
 

@@ -33,7 +33,7 @@ export function lossChart(holder, curves) {
 
 /**
  * Every value a dot, what was kept larger, the best a staircase from the baseline. columns: [number, tried, best, kept,
- * adopted]; marks: [{value, at, error, text, colour}] are written into it; range: [low, high] of the values.
+ * adopted, claimed]; marks: [{value, at, error, beyond, text, colour}] are written into it; range: [low, high] of the values.
  */
 export function progressChart(holder, columns, marks, range, label, on) {
   holder.replaceChildren();
@@ -42,7 +42,8 @@ export function progressChart(holder, columns, marks, range, label, on) {
     scales: { x: { time: false, range: (_, low, high) => (low === null ? [0, 1] : [low - (low ? 0.5 : 0), Math.max(high, low + 1) + 0.5]) }, y: { range: () => range } },
     series: [{}, { ...dots("grey", 5), label: "tried" },
       { label: "best", stroke: colour("good"), width: 2.5, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false }, spanGaps: true },
-      { ...dots("good", 9), label: "kept" }, { ...dots("orange", 10), label: "adopted" }],
+      { ...dots("good", 9), label: "kept" }, { ...dots("orange", 10), label: "adopted" },
+      { ...dots("good", 13, { fill: "transparent", width: 1.5 }), label: "claimed" }],
     axes: [axis("experiments, as they arrived", { size: 30, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }), axis(label, { size: 64 })],
     cursor: { drag: { x: true, y: false }, points: { show: false } },
     hooks: { draw: [(self) => marks.forEach((mark) => drawMark(self, mark))], setCursor: [(self) => on.point(self.cursor.left, self.cursor.top)] },
@@ -78,7 +79,7 @@ function drawMark(plot, mark) {
       }
       const width = pen.measureText(mark.text).width, fits = x + 10 * ratio + width < bbox.left + bbox.width;
       pen.textAlign = fits ? "left" : "right";
-      pen.fillText(mark.text, x + (fits ? 10 : -10) * ratio, y + (mark.below ? 20 : -12) * ratio);
+      pen.fillText(mark.text, x + (fits ? 10 : -10) * ratio, down(mark.beyond) + (mark.below ? 20 : -12) * ratio); // where no dot is
     }
   }
   pen.restore();

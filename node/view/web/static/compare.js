@@ -1,8 +1,11 @@
 // Two records beside each other: what was tried, what it gave and cost, how it trained, and how their sources differ.
+// Which two is chosen here, among all that show runs.
 
-import { badge, card, diff, heading, make, nothing, peerLink, recordLink, table, valueText } from "./elements.js";
+import { badge, card, diff, gainText, heading, make, nothing, peerLink, recordLink, short, shortId, table, valueText } from "./elements.js";
 import { lossChart } from "./chart.js";
 
+export const COMPARABLE = ["experiment", "replication", "transfer"];
+const MOST_OFFERED = 200; // in a list to choose from; words find the others
 const COLOURS = ["good", "orange", "green", "red", "grey", "soft"];
 
 /** The mean of a figure over the runs made here of what a side tried, as text; null where none has it. */
@@ -15,10 +18,18 @@ function mean(side, figure, text) {
 const metrics = (found) => [...new Set([found.a, found.b].flatMap((side) => (side.curves || []).flatMap((run) => Object.entries(run.metrics || {}).filter(([, value]) => typeof value === "number").map(([name]) => name))))];
 
 export function compare(place, page, [a = "", b = ""]) {
-  const body = make("div", {});
-  place.append(heading("Two records compared"), body);
+  const chosen = { a, b }, body = make("div", {}), lists = ["a", "b"].map((side) => picker(page, side, chosen, show));
+  place.append(heading("Compare two records", "Choose any two experiments, reports or promotions: what each gave and cost, how it trained, and how their sources differ."),
+    card("Which two", make("div", { class: "columns even" }, ...lists.map((one) => one.element))), body);
+
+  /** What is chosen stands in the address, so that it can be kept and sent. */
+  function show() {
+    if (chosen.a && chosen.b) location.hash = `#/compare/${chosen.a}/${chosen.b}`;
+  }
 
   async function read() {
+    if (!chosen.a || !chosen.b) return body.replaceChildren(nothing(page.rows.some((row) => COMPARABLE.includes(row.kind)) ? "Choose two above." : "No record shows runs yet."));
+    if (chosen.a === chosen.b) return body.replaceChildren(nothing("Both are the same record: choose another for one of them."));
     const found = await page.ask(`/api/compare?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}`);
     if (!found) return body.replaceChildren(nothing("These two cannot be compared: both have to be here, with sources and values."));
     const chart = make("div", { class: "chart" }), sides = [["A", found.a], ["B", found.b]];
@@ -40,5 +51,29 @@ export function compare(place, page, [a = "", b = ""]) {
   }
 
   read();
-  return { redraw: read };
+  return { redraw: read, rows: () => lists.forEach((one) => one.fill()) };
+}
+
+/** A list to choose a record from, and words that shorten it. */
+function picker(page, side, chosen, then) {
+  const name = side.toUpperCase(), words = make("input", { type: "search", id: `find-${side}`, autocomplete: "off", placeholder: "words of its title, category, node or id", oninput: () => fill() });
+  const list = make("select", { id: `pick-${side}`, onchange: () => { chosen[side] = list.value; then(); } }), count = make("p", { class: "soft" });
+
+  function fill() {
+    if (document.activeElement === list) return; // it is open
+    const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const all = page.rows.filter((row) => COMPARABLE.includes(row.kind)), found = all.filter((row) => wanted.every((word) => described(row, page).toLowerCase().includes(word) || row.id.startsWith(word))).reverse();
+    const mine = chosen[side] && all.find((row) => row.id.startsWith(chosen[side])), offered = found.slice(0, MOST_OFFERED).filter((row) => row !== mine);
+    list.replaceChildren(make("option", { value: "" }, found.length ? "choose a record …" : "none of them"), ...[mine, ...offered].filter(Boolean).map((row) => make("option", { value: row.id, selected: row === mine }, described(row, page))));
+    count.textContent = wanted.length ? `${found.length} of ${all.length}` : `${all.length} records, the newest first${all.length > MOST_OFFERED ? `; ${MOST_OFFERED} of them are in the list` : ""}`;
+  }
+
+  fill();
+  return { fill, element: make("div", { class: "pick" }, make("p", {}, make("label", { for: `find-${side}` }, `find ${name} `), words), make("p", {}, make("label", { for: `pick-${side}` }, `${name} `), list), count) };
+}
+
+/** A record in a line: what it tried, what that gave, and who. */
+function described(row, page) {
+  const what = { replication: "run again: ", transfer: `at scale ${row.scale}: ` }[row.kind] || "", about = row.title || (row.of && page.records.get(row.of)?.title) || "";
+  return `${what}${about || shortId(row.of || row.id)} · ${gainText(row)} · ${row.category ? `${row.category} · ` : ""}${row.by === page.about.you ? "this node" : short(row.by)} · ${shortId(row.id)}`;
 }

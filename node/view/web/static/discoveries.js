@@ -13,7 +13,8 @@ export function discoveries(place, page) {
   const more = make("button", { type: "button", hidden: true, onclick: () => { most += MOST_CARDS; shown(); } }, "Show more");
   let most = MOST_CARDS;
   place.append(heading("Discoveries", `Read what others found first: claims are biased upward, because only the trials that came out well are claimed${measuredSuffix(page.about)}.`),
-    make("div", { class: "filters" }, make("label", {}, "find ", words), make("label", {}, "standing ", standing), make("label", {}, "order ", order)), count, cards, more);
+    make("div", { class: "filters" }, make("label", {}, "find ", words), make("label", {}, "standing ", standing), make("label", {}, "order ", order),
+      make("a", { href: page.feed, type: "application/atom+xml" }, "Feed of what is confirmed")), count, cards, more);
 
   function shown() {
     const all = page.board.discoveries;

@@ -81,7 +81,7 @@ export function heading(title, note = null) {
 /** A figure with its name; what a gain's text says beside the gain, its error and pairs, stands smaller. */
 export function tile(name, figure, note = null) {
   const [, gain, error] = /^([+-].*?)( ± .*)$/.exec(figure) || [null, figure, null];
-  return make("div", { class: "tile" }, make("p", { class: "figure" }, typeof gain === "string" ? gain.replaceAll(" ", "\u00a0") : gain, error ? make("small", {}, error) : null), make("p", { class: "name" }, name),
+  return make("div", { class: "tile" }, make("p", { class: "figure" }, typeof gain === "string" ? gain.replaceAll(" ", "\u00a0") : gain, error ? [" ", make("small", {}, error.trim())] : null), make("p", { class: "name" }, name),
     note ? make("p", { class: "soft" }, note) : null);
 }
 

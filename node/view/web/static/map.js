@@ -66,7 +66,7 @@ function drawTiles(area, tiles, most) {
 }
 
 function categoriesTable(data) {
-  return make("div", {}, table(["category", "tried", "kept", "failed", "claimed alone", "confirmed alone", "mean gain", "best gain"], data.categories.map((one) => [
+  return make("div", {}, table(["category", "tried", "kept", "failed", "in claims", "of these confirmed", "mean gain", "best gain"], data.categories.map((one) => [
     { text: make("a", { href: `#/map/${encodeURIComponent(one.category)}` }, one.category), kind: "text" }, one.tried, one.kept, one.failed, one.claims, one.confirmed,
     one.gain_text || "–", one.best_id ? recordLink(one.best_id, one.best_text) : "–"])),
   data.rest_categories ? nothing(`and ${data.rest_categories} more categories`) : "");

@@ -1,18 +1,19 @@
 // The view of now: the runs under way with their losses, what comes next, what arrived, and what all of it has brought.
 
-import { ago, badge, card, duration, effectText, gainText, heading, make, nothing, peerLink, percent, recordLink, shortId, tile } from "./elements.js";
+import { ago, badge, card, duration, effectText, gainText, heading, make, nothing, peerLink, percent, recordLink, shortId, table, tile } from "./elements.js";
 import { lossChart } from "./chart.js";
 
 const LATEST = 10;
 const MOST_FOUND = 6;
+const TILES = 6;
 const PHASES = { train: "training", compile: "compiling", examine: "examination", score: "scoring", prepare: "preparing", start: "starting" };
 const ROLES = { idea: "an idea", incumbent: "what this node builds on", baseline: "the baseline", peer: "a peer's work, run again here" };
 
 export function now(place, page) {
   const runs = make("div", {}), next = make("div", {}), latest = make("div", {}), tiles = make("div", { class: "tiles" });
-  const machine = make("div", {}), found = make("div", {});
+  const machine = make("div", {}), found = make("div", {}), objectives = make("div", {});
   place.append(heading("Now", "What this node is doing, and what it has brought."), make("div", { class: "columns" },
-    make("div", { class: "wide" }, runs, next, found), make("div", {}, machine, latest)), tiles);
+    make("div", { class: "wide" }, runs, tiles, next, found), make("div", {}, machine, latest)), objectives);
   let charts = [], drawnFor = "";
   let totals = null;
 
@@ -51,9 +52,16 @@ export function now(place, page) {
   function showFound() {
     const mine = totals.discoveries;
     found.replaceChildren(mine.length ? card("What this machine found", make("ul", { class: "list news" }, ...mine.slice(0, MOST_FOUND).map((one) => make("li", {},
-      make("span", {}, recordLink(one.id, one.title), ` ${one.gain_text || ""} `, badge(one.standing)),
+      make("span", {}, recordLink(one.id, one.title), " ", make("span", { class: "gain" }, one.gain_text || ""), " ", badge(one.standing)),
       make("span", { class: "soft" }, one.lives_in ? `lives on in ${one.lives_in} of ${totals.found.others} others` : one.adopted_by ? `adopted by ${one.adopted_by}` : "")))),
     mine.length > MOST_FOUND ? nothing(`and ${mine.length - MOST_FOUND} more`) : "") : "");
+  }
+
+  /** What went into each objective, where this home has researched more than one. */
+  function showObjectives() {
+    const row = (one, name) => [{ text: name, kind: "text" }, one.runs.toLocaleString("en"), duration(3600 * one.cpu_hours), one.experiments, one.kept, one.claims, one.confirmed, one.replications];
+    objectives.replaceChildren(totals.objectives.length > 1 ? card("By objective", table(["objective", "runs", "CPU", "experiments", "kept", "claims", "confirmed", "claims run again"],
+      [...totals.objectives.map((one) => row(one, one.current ? make("a", { href: "#/objective" }, one.name || shortId(one.id)) : one.name || shortId(one.id))), row(totals.all, make("strong", {}, "all"))])) : "");
   }
 
   function showLatest() {
@@ -69,17 +77,19 @@ export function now(place, page) {
     const mine = page.board.nodes.find((node) => node.peer === page.about.you);
     if (!totals) return;
     showFound();
+    showObjectives();
     const { found: own } = totals;
     tiles.replaceChildren(
-      tile("over the baseline", ahead && ahead.what !== "baseline" ? ahead.gain_text : "–", mine && mine.replicated ? `others found ${effectText(mine.replicated)}`
-        : ahead && ahead.what === "bet" ? "kept, not proven yet" : null),
+      tile("over the baseline", ahead && ahead.what !== "baseline" ? ahead.gain_text : "–", [ahead && ahead.what === "bet" ? (mine && mine.gain ? `of which proven ${effectText(mine.gain)}` : "kept, not proven yet") : null,
+        mine && mine.replicated ? `others found ${effectText(mine.replicated)}` : null].filter(Boolean).join("; ") || null),
       tile(own.claims === 1 ? "discovery of yours" : "discoveries of yours", own.claims, `${own.confirmed} confirmed, ${own.refuted} refuted`),
       tile("of these in others' best", own.live_on, `in that of ${own.in_bests_of} of ${own.others} other nodes`),
       tile("runs made here", totals.runs.toLocaleString("en"), `${duration(3600 * totals.cpu_hours)} of CPU`),
-      tile("peers' claims run again", totals.replications, `${totals.audits} audits`),
+      tile("peers' claims run again", totals.replications, `${totals.audits} audit${totals.audits === 1 ? "" : "s"}`),
       tile(`discover${totals.swarm.claims === 1 ? "y" : "ies"} in this swarm`, totals.swarm.claims, `${totals.swarm.confirmed} confirmed; ${totals.swarm.authors} node${totals.swarm.authors === 1 ? "" : "s"}`));
   }
 
+  tiles.replaceChildren(...Array.from({ length: TILES }, () => make("div", { class: "tile waiting" }))); // so that nothing moves when they come
   showRuns();
   showNext();
   showMachine();

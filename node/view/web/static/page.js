@@ -2,7 +2,7 @@
 // of (place, page, words of the address) that fills the place and returns what is to be called when something is new:
 // {rows, live, board, suggestions}, each optional.
 
-import { byId, effectText, measuredSuffix } from "./elements.js";
+import { byId, effectText, heading, make, measuredSuffix } from "./elements.js";
 import { compare } from "./compare.js";
 import { discoveries } from "./discoveries.js";
 import { liveTests } from "./tests.js";
@@ -19,9 +19,11 @@ import { swarm } from "./swarm.js";
 const VIEWS = { now, progress, discoveries, map, swarm, suggestions, settings, objective, record, peer, compare, tests: liveTests };
 const BOARD_MILLISECONDS = 1500; // at least, between two requests for the boards
 
+const RESUMING_MILLISECONDS = 5000; // at most: hours or other programs may keep the node paused
+
 /** What every view can use. */
 const page = {
-  rows: [], records: new Map(), dropped: 0, about: {}, actions: [], now: null, live: null, tests: [], picked: null,
+  rows: [], records: new Map(), dropped: 0, about: {}, actions: [], now: null, live: null, tests: [], feed: "", resuming: false,
   board: { nodes: [], discoveries: [], tried: [], transfers: { categories: [], transfers: [] }, strategy: null },
   ask, act, listen: () => {},
 };
@@ -33,7 +35,8 @@ async function begin() {
   const first = await ask("/api/state");
   if (!first) return;
   hold(first.rows);
-  Object.assign(page, { dropped: first.dropped, about: first.about, actions: first.actions, now: first.now, tests: first.live });
+  Object.assign(page, { dropped: first.dropped, about: first.about, actions: first.actions, now: first.now, tests: first.live, feed: first.feed });
+  byId("feed").href = first.feed; // with the key, which a feed reader needs
   byId("name").textContent = `${page.about.name} · ${page.about.metric}${measuredSuffix(page.about)}`;
   byId("to-tests").hidden = !first.live.length;
   showView();
@@ -118,13 +121,18 @@ function tell(what, news) {
   if (shown[what]) shown[what](news);
 }
 
+function noSuchPage(place) {
+  place.append(heading("There is no such page"), make("p", {}, "Nothing is at this address. What runs now is on the page ", make("a", { href: "#/now" }, "Now"),
+    ", and the other views are named above."));
+}
+
 // ---- what is shown -------------------------------------------------------------------------------------------------
 
 function showView() {
   const [name, ...words] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-  const view = VIEWS[name] || now;
+  const view = name === "" ? now : Object.hasOwn(VIEWS, name) ? VIEWS[name] : noSuchPage;
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === `#/${VIEWS[name] ? name : "now"}`) link.setAttribute("aria-current", "page");
+    if (link.hash === `#/${name || "now"}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   if (shown.close) shown.close();
@@ -139,7 +147,8 @@ const WORDS = { running: "running", idle: "idle", paused: "paused", off: "not ru
 function showState() {
   const { running, paused } = page.now;
   const state = page.live ? page.live.state : !running ? "off" : paused ? "paused" : "running";
-  byId("state").textContent = WORDS[state];
+  if (state !== "paused") page.resuming = false;
+  byId("state").textContent = page.resuming ? "resuming …" : WORDS[state];
   byId("state").className = `pill ${state}`;
   const mine = page.board.nodes.find((node) => node.peer === page.about.you);
   const title = running && running.title ? running.title.replace(/^trying a peer's: /, "") : ""; // which `doing` says
@@ -158,6 +167,8 @@ function showState() {
 byId("pause").addEventListener("click", async () => {
   const button = byId("pause"), { done, said } = await act(button.dataset.action);
   if (done) page.now.paused = button.dataset.action === "pause";
+  page.resuming = done && !page.now.paused; // until the node says so, a second later, or why it goes on resting
+  setTimeout(() => { page.resuming = false; showState(); }, RESUMING_MILLISECONDS);
   showState();
   trouble(done ? "" : said);
 });

@@ -17,12 +17,12 @@ export function progress(place, page) {
   place.append(heading("Progress", `How ${about.metric} got better, experiment by experiment. Every comparison has seeds of its own, so `
     + "what is drawn are levels: a source lies as far from its parent as its gain says."),
   make("section", { class: "card" }, make("div", { class: "filters" }, make("label", {}, "of ", whose),
-    make("ul", { class: "legend", "aria-hidden": "true" }, ...[["grey", "tried"], ["good", "kept"], ["orange", "adopted from a peer"]].map(([name, text]) =>
+    make("ul", { class: "legend", "aria-hidden": "true" }, ...[["grey", "tried"], ["good", "kept"], ["orange", "adopted from a peer"], ["hollow", "proven on fresh seeds, and claimed"]].map(([name, text]) =>
       make("li", { class: `dot ${name}` }, text))), make("div", { class: "buttons zoom", role: "group", "aria-label": "zoom" },
     ...[["+", "Zoom in"], ["−", "Zoom out"], ["0", "See all"]].map(([key, text]) => make("button", { type: "button", onclick: () => zoom(key), title: `${text} (${key})` }, text)))), holder, readout,
   make("p", { class: "note" }, "Drag to zoom in, double-click to see all; by keyboard: arrows, Page Up and Down and Enter, + and − to zoom, 0 to see all. "
     + "Values far worse than the baseline lie outside the picture.")), boards);
-  let plot = null, rows = [], chosen = -1;
+  let plot = null, rows = [], places = [], count = 0, chosen = -1; // places: of each row, along the chart
 
   function authors() {
     const had = new Set([...whose.options].map((option) => option.value));
@@ -38,32 +38,41 @@ export function progress(place, page) {
 
   /** The columns of the chart, the range of its values, and what is marked in it. */
   function measured() {
-    const columns = [[], [], [], [], []];
+    const columns = [[], [], [], [], [], []];
     const first = rows.find((row) => typeof row.level_from === "number");
     const start = first ? first.level_from : rows.length ? rows[0].level : 1;
     let best = start, at = null;
-    [0, null, start, null, null].forEach((value, column) => columns[column].push(value)); // the staircase begins at the baseline
+    [0, null, start, null, null, null].forEach((value, column) => columns[column].push(value)); // the staircase begins at the baseline
+    places = [];
+    count = 0;
     rows.forEach((row, index) => {
-      const adopted = row.kind === "replication", kept = row.kept && !adopted;
-      if ((kept || adopted) && isBetter(row.level, best)) [best, at] = [row.level, index];
-      [index + 1, kept || adopted ? null : row.level, best, kept ? row.level : null, adopted ? row.level : null]
+      // What proves ideas that were kept before, as a chain, is no further experiment: it stands above the last one.
+      const adopted = row.kind === "replication", claimed = row.steps > 0, kept = row.kept && !adopted && !claimed;
+      if (!claimed) count += 1;
+      places.push(count);
+      // What was measured of a whole chain on fresh seeds counts for what its author had kept, also where it is less.
+      const proves = claimed && at !== null && rows[at].by === row.by;
+      if (proves || ((kept || adopted || claimed) && isBetter(row.level, best))) [best, at] = [row.level, index];
+      [count, kept || adopted || claimed ? null : row.level, best, kept ? row.level : null, adopted ? row.level : null, claimed ? row.level : null]
         .forEach((value, column) => columns[column].push(value));
     });
     const least = about.scale === "log" ? 0.02 * Math.abs(start) : about.least_drawn; // a linear metric may start at 0
-    const room = Math.max(Math.abs(start - best), least), up = about.direction === "higher" ? 1 : -1;
-    const range = [best + up * 0.15 * room, start - up * 0.3 * room].sort((one, other) => one - other);
+    const room = Math.max(...columns[2].map((level) => Math.abs(start - level)), least), up = about.direction === "higher" ? 1 : -1;
+    const worst = rows.reduce((far, row) => (isBetter(far, row.level) && up * (start - row.level) <= 0.3 * room ? row.level : far), start);
+    const ends = [best, ...columns[2]].reduce((far, level) => (isBetter(level, far) ? level : far));
+    const range = [ends + up * 0.15 * room, worst - up * 0.08 * room].sort((one, other) => one - other);
     const lower = about.direction !== "higher";
     const marks = [{ value: start, colour: "soft", text: `baseline ${valueText(start)}`, below: !lower }];
     if (at !== null) {
       const row = rows[at], error = errorOf(row, about);
-      marks.push({ value: best, at: at + 1, error, colour: "good", text: `best ${valueText(best)}${error ? ` ± ${Number(error.toPrecision(2))}` : ""}`, below: lower });
+      marks.push({ value: best, beyond: ends, at: places[at], error, colour: "good", text: `best ${valueText(best)}${error ? ` ± ${Number(error.toPrecision(2))}` : ""}`, below: lower });
     }
     return { columns, range, marks };
   }
 
   /** zoomed: stay with the part that is shown, if not all was. */
   function drawn(zoomed = false) {
-    const { min, max } = (zoomed && plot && plot.scales.x) || {}, part = max !== undefined && (min > 0 || max < rows.length + 0.5) ? { min, max } : null;
+    const { min, max } = (zoomed && plot && plot.scales.x) || {}, part = max !== undefined && (min > 0 || max < count + 0.5) ? { min, max } : null;
     rows = page.rows.filter((row) => typeof row.level === "number" && (whose.value === ALL || row.by === whose.value));
     const { columns, range, marks } = measured();
     readout.textContent = rows.length ? "" : "Nothing has been measured yet.";
@@ -77,7 +86,7 @@ export function progress(place, page) {
     let found = -1, least = NEAR * NEAR;
     if (!plot || left < 0) return found;
     for (let index = 0; index < rows.length; index++) {
-      const across = plot.valToPos(index + 1, "x") - left;
+      const across = plot.valToPos(places[index], "x") - left;
       if (across > NEAR || across < -NEAR) continue;
       const down = plot.valToPos(rows[index].level, "y") - top, distance = across * across + down * down;
       if (distance < least) [found, least] = [index, distance];
@@ -89,7 +98,7 @@ export function progress(place, page) {
     if (index < 0 && document.activeElement === holder) return;
     chosen = index;
     const row = rows[index];
-    readout.textContent = row ? `${index + 1}: ${row.title || "adopted from a peer"}, ${valueText(row.level)}, gain ${gainText(row)}`
+    readout.textContent = row ? `${places[index]}: ${row.title || "adopted from a peer"}, ${valueText(row.level)}, gain ${gainText(row)}`
       + `${measuredSuffix(about)}, ${row.decision.replaceAll("_", " ")}, by ${short(row.by)}` : "";
   }
 
@@ -100,8 +109,8 @@ export function progress(place, page) {
   /** Half or twice as much of the experiments, about the one that is chosen or the middle; 0: all of them. */
   function zoom(key) {
     if (!plot || !rows.length) return;
-    const all = rows.length + 0.5, { min, max } = plot.scales.x, half = ((max - min) / 2) * (key === "+" ? 0.5 : 2);
-    const middle = chosen >= 0 && key === "+" ? chosen + 1 : (min + max) / 2;
+    const all = count + 0.5, { min, max } = plot.scales.x, half = ((max - min) / 2) * (key === "+" ? 0.5 : 2);
+    const middle = chosen >= 0 && key === "+" ? places[chosen] : (min + max) / 2;
     const left = Math.max(0, Math.min(middle - half, all - 2 * half));
     plot.setScale("x", key === "0" ? { min: 0, max: all } : { min: left, max: Math.min(all, left + Math.max(2, 2 * half)) });
   }

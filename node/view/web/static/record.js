@@ -1,6 +1,7 @@
 // One record in full: the claim and its reason, what others found, every run, the lineage and the edit.
 
 import { ago, badge, card, diff, effectText, effectWithParts, heading, make, measuredSuffix, nothing, peerLink, recordLink, shortId, table, valueText } from "./elements.js";
+import { COMPARABLE } from "./compare.js";
 import { replay } from "./replay.js";
 
 const FIELDS = ["category", "reason", "proposer", "class", "device", "sandbox", "decision", "route", "cost"];
@@ -41,26 +42,18 @@ function outcome(page, one) {
 
 const peerOf = (page, one) => page.records.get(one.id)?.by;
 
-/** The button with which two records are put beside each other. */
+/** The way to put it beside another: with what it went on from, where that is known, or with any. */
 function picker(page, one) {
-  if (!["experiment", "replication", "transfer"].includes(one.kind)) return "";
-  const other = page.picked && page.picked.id !== one.id ? page.picked : null;
-  const button = make("button", { type: "button", onclick: () => {
-    if (other) location.hash = `#/compare/${other.id}/${one.id}`;
-    else {
-      page.picked = { id: one.id, title: one.body.title || shortId(one.id) };
-      button.textContent = "Chosen: open another record to compare it with";
-      button.disabled = true;
-    }
-  } }, other ? `Compare with ${other.title}` : "Compare with another …");
-  return make("p", {}, button);
+  if (!COMPARABLE.includes(one.kind)) return "";
+  const claim = one.body.discovery && page.records.has(one.body.discovery) ? make("a", { class: "button", href: `#/compare/${one.body.discovery}/${one.id}` }, "Compare with the claim") : "";
+  return make("p", { class: "buttons" }, claim, make("a", { class: "button", href: `#/compare/${one.id}` }, "Compare with another …"));
 }
 
 function parts(shown, record, measured) {
   const { body } = record, found = [];
   if (record.kind === "experiment" && body.decision === "improved") {
-    found.push(card(`Claimed and found${measured}`, make("img", { src: `/api/record/${record.id}/forest.svg`, class: "picture",
-      alt: `Gains with 95 % intervals: claimed ${effectText(shown.effect)}, ${shown.replications.length} replications` })));
+    found.push(card(`Claimed and found${measured}`, make("div", { class: "wide-picture", tabindex: "0", role: "region", "aria-label": "the picture of its evidence" }, make("img", { src: `/api/record/${record.id}/forest.svg`, class: "picture",
+      alt: `Gains with 95 % intervals: claimed ${effectText(shown.effect)}, ${shown.replications.length} replications` }))));
   }
   found.push(card("What it says", facts(shown, record, body, measured)));
   if (shown.replications && shown.replications.length) found.push(card(`Replications${measured}`, replications(shown.replications)));

@@ -4,7 +4,9 @@ import { ago, badge, card, draw, effectText, folded, gainText, heading, make, no
 import { inWords } from "./now.js";
 
 const MOST_WIDTH = 760, LEAST_WIDTH = 320, MOST_HEIGHT = 500, FEW_HEIGHT = 320;
+const SIDE = 100; // the same to the left and the right
 const ROOM = 52; // around the outermost nodes, for their names
+const NEAR_THE_MIDDLE = 60; // pixels across: there a name has its place above or below
 const FEW = 5; // so many nodes and fewer take less room
 const MOST_EDGES = 300;
 const MOST_REPORTS = 20;
@@ -18,7 +20,7 @@ export function swarm(place, page) {
   const replay = make("button", { type: "button", onclick: again }, "Show the latest news again");
   const members = make("div", {}), pairs = make("div", {}), reports = make("div", {}), connected = make("div", {});
   place.append(heading("Swarm", "Every node whose records are here, larger the more it found. An arrow leads from a discovery's author to a node that ran it again; "
-    + "thicker the more often."), make("section", { class: "card" }, legend(), graph, news, replay), members, make("div", { class: "columns even" }, pairs, connected), reports);
+    + "thicker the more often."), make("section", { class: "card" }, legend(), graph, news, replay), members, pairs, connected, reports);
   let data = null, places = new Map(), svg = null, timer = null;
 
   async function read() {
@@ -34,7 +36,7 @@ export function swarm(place, page) {
     const edges = data.edges.filter((edge) => places.has(edge.from) && places.has(edge.to)).slice(0, MOST_EDGES);
     svg = draw("svg", { viewBox: `0 ${top} ${width} ${Math.max(...downs) + ROOM - top}`, role: "group", "aria-label": `${data.nodes.length} nodes and ${data.edges.length} pairs of nodes where one ran a claim of the other again or adopted it` },
       arrowHeads(), ...edges.map((edge) => edgeLine(places.get(edge.to), places.get(edge.from), edge)),
-      ...data.nodes.map((node) => nodeMark(node, places.get(node.peer), (Math.min(...downs) + Math.max(...downs)) / 2)));
+      ...data.nodes.map((node) => nodeMark(node, places.get(node.peer), [width / 2, (Math.min(...downs) + Math.max(...downs)) / 2])));
     graph.replaceChildren(data.nodes.length ? svg : nothing("No records yet."));
     replay.hidden = !data.news.length || calm();
     const left = data.left_out.nodes ? nothing(`and ${data.left_out.nodes} more nodes`) : "";
@@ -49,8 +51,8 @@ export function swarm(place, page) {
   function listPairs() {
     const rows = [...data.edges].sort((one, other) => other.reports + other.adopted - one.reports - one.adopted).slice(0, MOST_PAIRS);
     pairs.replaceChildren(card("Who runs whose discoveries again", rows.length
-      ? table(["found by", "run again by", "reports", "hold", "do not", "adopted"], rows.map((edge) => [peerLink(edge.to, page.about.you), peerLink(edge.from, page.about.you),
-        edge.reports, edge.supports, edge.contradicts, edge.adopted]))
+      ? folded(`${rows.length} of ${data.edges.length} pairs of nodes`, table(["found by", "run again by", "reports", "hold", "do not", "adopted", "audits", "at a larger scale"], rows.map((edge) => [peerLink(edge.to, page.about.you), peerLink(edge.from, page.about.you),
+        edge.reports, edge.supports, edge.contradicts, edge.adopted, edge.audits, edge.transfers])))
       : nothing("Nobody has run a claim of another again yet.")));
   }
 
@@ -122,7 +124,7 @@ function placed(nodes, width, height) {
   if (nodes.length > 1) {
     others.forEach((node, index) => {
       const inside = index >= outer, count = inside ? others.length - outer : outer, angle = (2 * Math.PI * (inside ? index - outer : index)) / count - (count === 2 ? Math.PI : Math.PI / 2);
-      const far = inside ? 0.62 : 1, wide = Math.min(few ? 210 : Infinity, width / 2 - 60);
+      const far = inside ? 0.62 : 1, wide = Math.min(few ? 210 : Infinity, width / 2 - SIDE);
       places.set(node.peer, [width / 2 + far * wide * Math.cos(angle), height / 2 + far * (height / 2 - ROOM) * Math.sin(angle)]);
     });
   }
@@ -143,17 +145,21 @@ function edgeLine([x1, y1], [x2, y2], edge) {
   const [midX, midY] = [(x1 + x2) / 2 - down * bend, (y1 + y2) / 2 + right * bend];
   return draw("path", { class: `edge ${kind}`, "marker-end": `url(#head-${kind})`,
     d: `M${x1 + right * room} ${y1 + down * room}Q${midX} ${midY} ${x2 - right * room - down * 4} ${y2 - down * room + right * 4}`,
-    "stroke-width": Math.min(1 + Math.log2(1 + edge.reports + edge.audits + edge.adopted), 4) },
+    "stroke-width": Math.min(1 + Math.log2(1 + edge.reports + edge.audits + edge.adopted + edge.transfers), 4) },
   draw("title", {}, `${short(edge.from)} ran ${edge.reports} claims of ${short(edge.to)} again (${edge.supports} hold, ${edge.contradicts} do not) and adopted ${edge.adopted}`));
 }
 
-/** Its name stands on the side away from the middle. */
-function nodeMark(node, [x, y], middle) {
+/** Its name stands on the side away from the middle, beside it where it lies to the left or the right. */
+function nodeMark(node, [x, y], [middleX, middleY]) {
   const radius = Math.min(26, 7 + 2.2 * Math.sqrt(node.discoveries));
-  const label = node.you ? "this node" : short(node.peer);
+  const label = node.you ? "this node" : short(node.peer), across = x - middleX, beside = Math.abs(across) > NEAR_THE_MIDDLE && Math.abs(across) > Math.abs(y - middleY);
+  const place = beside ? { x: x + Math.sign(across) * (radius + 9), y: y + 4, "text-anchor": across > 0 ? "start" : "end" }
+    : { x, y: y < middleY ? y - radius - 9 : y + radius + 18, "text-anchor": "middle" };
+  const long = 7.2 * label.length, left = beside ? (across > 0 ? x - radius : x - radius - 9 - long) : x - Math.max(radius, long / 2), up = beside ? y - radius : Math.min(y - radius, place.y - 14);
   return draw("a", { href: `#/peer/${node.peer}`, class: "node" },
     draw("title", {}, `${label}: ${node.experiments} experiments, ${node.discoveries} discoveries, ${node.confirmed} confirmed, best ${node.gain_text || effectText(null)}`),
+    draw("rect", { class: "hit", x: left, y: up, width: beside ? 2 * radius + 9 + long : 2 * Math.max(radius, long / 2), height: beside ? 2 * radius : 2 * radius + 24 }),
     node.online ? draw("circle", { class: "ring", cx: x, cy: y, r: radius + 4 }) : null,
     draw("circle", { class: `mark ${node.you ? "you" : node.standing}`, cx: x, cy: y, r: radius }),
-    draw("text", { x, y: y < middle ? y - radius - 9 : y + radius + 18, "text-anchor": "middle" }, label));
+    draw("text", place, label));
 }

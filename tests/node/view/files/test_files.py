@@ -10,10 +10,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from msgspec.structs import replace
 
 from node.cli.main import main
-from protocol.records import Effect, Hypothesis
-from tests.node.records_for_tests import experiment
+from node.view.files import plot
+from protocol.records import ChainStep, Effect, Hypothesis
+from tests.node.records_for_tests import experiment, source
 from tests.node.view.conftest import HOSTILE, Swarm
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -97,6 +99,34 @@ def test_the_staircase_goes_through_its_dots_and_begins_at_the_baseline(swarm: S
     assert corners == dots
     assert len(dots) == 2
     assert any("baseline 3.5000" in (text.text or "") for text in drawing.iter(f"{SVG}text"))
+
+
+def test_the_names_of_steps_lie_over_no_dot(swarm: Swarm, tmp_path: Path) -> None:
+    """The picture has their numbers, on the side of the staircase where no dot is; the names are below it."""
+    bets = []
+    for number in range(4):
+        parent = source(f"child {number - 1}") if number else swarm.child
+        bets.append(swarm.write("alice", experiment(f"Step {number}", parent, source(f"child {number}"))))
+    chain = tuple(ChainStep(bet.id, "initialisation", -0.2) for bet in bets)
+    swarm.write("alice", replace(experiment("All four", swarm.child, source("child 3")), steps=chain))
+    run(swarm.home, "plot", str(tmp_path / "plot.svg"))
+    drawing = ElementTree.parse(tmp_path / "plot.svg").getroot()
+    dots = [(float(dot.get("cx", "")), float(dot.get("cy", ""))) for dot in drawing.findall(f"{SVG}circle")]
+    assert len(dots) == 6  # the chain's is the ring at the last experiment
+    assert dots[-1][0] == dots[-2][0]
+    words = {
+        text.text or "": (float(text.get("x", "")), float(text.get("y", ""))) for text in drawing.iter(f"{SVG}text")
+    }
+    bottom = max(y for _, y in dots)
+    assert all(y > bottom for name, (_, y) in words.items() if name.startswith("Step"))
+    numbers = [
+        (float(text.get("x", "")), float(text.get("y", "")))
+        for text in drawing.iter(f"{SVG}text")
+        if (text.text or "").isdigit() and text.get("fill") == plot.BLUE and text.get("text-anchor") == "end"
+    ]
+    assert len(numbers) == 5
+    for x, y in numbers:
+        assert not any(x - 8 < across < x and y - 9 < down < y for across, down in dots)
 
 
 def test_a_plot_of_nothing_says_so(tmp_path: Path, swarm: Swarm) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,15 +14,25 @@ from msgspec.structs import replace
 
 from node.cli.main import main
 from node.ledger.outcome import CurvePoint, Outcome
+from node.ledger.settings import Description
 from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.view.model.dashboard import DashboardModel
 from node.view.model.idea_map import MOST_CATEGORIES, MOST_IDEAS
 from node.view.model.swarm import MOST_NEWS, MOST_NODES
 from protocol.identity import peer_id_of
-from protocol.records import Effect
-from tests.node.records_for_tests import OBJECTIVE, Author, audit, experiment, source
-from tests.node.view.conftest import HOSTILE, Swarm
+from protocol.records import ChainStep, Effect, Experiment
+from tests.node.records_for_tests import (
+    OBJECTIVE,
+    Author,
+    audit,
+    experiment,
+    replication,
+    reporters,
+    source,
+    transfer,
+)
+from tests.node.view.conftest import HOSTILE, NAMED, Swarm
 from tests.node.view.web.test_site import settings, showing
 
 pytestmark = pytest.mark.sockets
@@ -55,6 +67,23 @@ def test_the_contribution_counts_runs_and_what_lives_on_in_others(swarm: Swarm) 
     assert (line["title"], line["adopted_by"], line["lives_in"]) == ("Smaller initialisation", 1, 1)
 
 
+def test_each_objective_has_totals_of_its_own(swarm: Swarm) -> None:
+    other = hashlib.sha256(b"another objective").digest()
+    swarm.ledger.store_run(swarm.parent, 1, "cpu", outcome(3.5))
+    with closing(Ledger.open(swarm.home / "ledger.sqlite", other)) as ledger:
+        ledger.settings.choose(Description("cartpole", baseline=swarm.parent))
+        ledger.add(Author("alice", objective=other).write(experiment(decision="no_gain")), NAMED)
+        ledger.store_run(swarm.parent, 1, "cpu", outcome(0.5))
+        ledger.store_run(swarm.parent, 2, "cpu", outcome(0.6))
+    swarm.ledger.set_meta("objective", OBJECTIVE)  # which was joined last
+    totals = model(swarm.home).totals()
+    rows = {row["name"]: row for row in totals["objectives"]}
+    assert [row["current"] for row in totals["objectives"]] == [True, False]
+    assert (rows["tinylm"]["runs"], rows["tinylm"]["experiments"], rows["tinylm"]["claims"]) == (1, 1, 1)
+    assert (rows["cartpole"]["runs"], rows["cartpole"]["experiments"], rows["cartpole"]["claims"]) == (2, 1, 0)
+    assert (totals["runs"], totals["all"]["runs"], totals["all"]["cpu_hours"]) == (1, 3, 1.5)
+
+
 def test_runs_are_counted_on_and_never_twice(swarm: Swarm) -> None:
     shown = model(swarm.home)
     assert shown.totals()["runs"] == 0
@@ -76,6 +105,15 @@ def test_the_graph_says_who_re_ran_and_adopted_whose(swarm: Swarm) -> None:
     assert [one["what"] for one in graph["news"]] == ["claimed", "adopted", "claimed", "suggested"]
     assert graph["news"][1]["to"] == alice
     assert [one["number"] for one in graph["news"]] == [0, 1, 2, 3]
+
+
+def test_the_graph_has_promotions_and_no_edge_that_counts_nothing(swarm: Swarm) -> None:
+    claim, other = swarm.authors["alice"].records[0], swarm.authors["carol"]
+    swarm.write("carol", transfer(claim, Effect(-0.1, 0.01, 2), by=other.identity))
+    swarm.write("dave", replace(replication(claim), pairs=()))  # a trial that shows no runs, and adopts nothing
+    edges = {edge["from"]: edge for edge in model(swarm.home).swarm()["edges"]}
+    assert edges.keys() == {peer(swarm, "bob"), peer(swarm, "carol")}
+    assert (edges[peer(swarm, "carol")]["transfers"], edges[peer(swarm, "carol")]["reports"]) == (1, 0)
 
 
 def test_the_graph_is_bounded_and_sums_up_the_rest(tmp_path: Path) -> None:
@@ -142,6 +180,21 @@ def test_the_map_has_each_category_with_its_gain_and_ideas(tmp_path: Path) -> No
     assert [(idea["title"], idea["times"]) for idea in schedule["ideas"]] == [("a", 2), ("b", 1)]
     assert schedule["ideas"][0]["gain"][0] == pytest.approx(3.92, abs=0.01)
     assert (len(shown["categories"]), shown["rest_categories"]) == (MOST_CATEGORIES, 3)
+
+
+def test_a_claim_of_a_chain_counts_in_the_categories_of_its_steps(swarm: Swarm) -> None:
+    bets = [
+        swarm.write("carol", replace(experiment(name, category=name, decision="unclear"), bet=True))
+        for name in ("optimizer", "schedule")
+    ]
+    steps = tuple(ChainStep(bet.id, bet.body.category, -0.1) for bet in bets if isinstance(bet.body, Experiment))
+    chain = swarm.write("carol", replace(experiment("optimizer + schedule", category="schedule"), steps=steps))
+    for record in reporters(chain, lambda body: swarm.write("alice", body)):
+        swarm.ledger.add(record, NAMED)
+    shown = {row["category"]: row for row in model(swarm.home).map()["categories"]}
+    for name in ("optimizer", "schedule"):
+        assert (shown[name]["tried"], shown[name]["claims"], shown[name]["confirmed"]) == (1, 1, 1)
+    assert shown["initialisation"]["claims"] == 2
 
 
 async def test_two_records_side_by_side(swarm: Swarm) -> None:

@@ -24,7 +24,7 @@ from node.proposers.beliefs import Arm, Machine
 from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
 from node.view.web import dashboard
 from protocol.records import Hypothesis
-from tests.node.records_for_tests import experiment
+from tests.node.records_for_tests import OBJECTIVE, experiment
 from tests.node.view.conftest import HOSTILE, MANY, Swarm
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -35,7 +35,7 @@ pytestmark = [
 
 STATIC = Path(dashboard.__file__).parent / "static"
 AXE = Path(__file__).parents[3] / "interop" / "node_modules" / "axe-core" / "axe.min.js"
-VIEWS = ("now", "progress", "discoveries", "map", "swarm", "suggestions", "settings", "objective")
+VIEWS = ("now", "progress", "discoveries", "map", "compare", "swarm", "suggestions", "settings", "objective")
 VIOLATIONS = "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + nodes[0].html))"
 UPDATE_MILLISECONDS = 100
 PAINT_MILLISECONDS = 1000
@@ -249,6 +249,30 @@ def test_a_drag_zooms_in_and_opens_nothing(chromium: Any, swarm: Swarm) -> None:
         assert seen.trouble == []
 
 
+def test_an_address_without_a_page_says_so_and_leads_back(chromium: Any, swarm: Swarm) -> None:
+    with looking(chromium, swarm.home, "nonsense") as (page, _):
+        expect(page.locator("#main h1")).to_have_text("There is no such page")
+        assert page.locator("nav [aria-current]").count() == 0
+        page.click("#main a >> text=Now")
+        expect(page.locator("#main h1")).to_have_text("Now")
+        go(page, "constructor")  # a name that every object of the language has
+        expect(page.locator("#main h1")).to_have_text("There is no such page")
+
+
+def test_the_header_says_at_once_that_research_goes_on(chromium: Any, swarm: Swarm) -> None:
+    """The node itself says so in its next status, until which the last one stands."""
+    home = Home(swarm.home)
+    with home.locked():
+        home.write_status({"objective": OBJECTIVE.hex(), "peers": [], "resting": "paused by a person"})
+        home.pause(float("inf"))
+        with looking(chromium, swarm.home) as (page, _):
+            expect(page.locator("#state")).to_have_text("paused")
+            page.click("text=Resume research")
+            expect(page.locator("#state")).to_have_text("resuming …", timeout=400)
+            home.write_status({"objective": OBJECTIVE.hex(), "peers": [], "resting": None})
+            expect(page.locator("#state")).to_have_text("idle")
+
+
 def test_the_pause_button_pauses_and_resumes(chromium: Any, swarm: Swarm) -> None:
     with looking(chromium, swarm.home) as (page, _):
         page.click("text=Pause research")
@@ -311,15 +335,31 @@ def test_it_can_be_read_by_keyboard_alone(chromium: Any, swarm: Swarm) -> None:
         assert page.evaluate("document.activeElement.id") == "main"
 
 
-def test_two_records_are_compared(chromium: Any, swarm: Swarm) -> None:
+def test_two_records_are_chosen_on_the_page_and_compared(chromium: Any, swarm: Swarm) -> None:
     swarm.write("alice", experiment("Larger batch", parent=swarm.parent, child=swarm.child))
-    with looking(chromium, swarm.home, "discoveries") as (page, seen):
-        open_discovery(page, "Smaller initialisation")
-        page.click("text=Compare with another")
-        go(page, "discoveries")
-        open_discovery(page, "Larger batch")
-        page.click("text=Compare with Smaller initialisation")
+    first, last = (record.id.hex() for record in swarm.authors["alice"].records)
+    with looking(chromium, swarm.home, "compare") as (page, seen):
+        expect(page.locator("#main")).to_contain_text("Choose two above.")
+        for side, words, record in (("a", "SMALLER", first), ("b", "larger initialisation", last)):
+            page.fill(f"#find-{side}", words)
+            expect(page.locator(f"#pick-{side} option", has_text="·").first).to_be_attached()
+            page.select_option(f"#pick-{side}", record)
         page.wait_for_selector("text=Both were made from the same source.")
+        assert page.url.endswith(f"#/compare/{first}/{last}")
+        page.select_option("#pick-b", first)
+        expect(page.locator("#main")).to_contain_text("Both are the same record")
+        assert seen.trouble == []
+
+
+def test_a_record_leads_to_what_it_can_be_compared_with(chromium: Any, swarm: Swarm) -> None:
+    claim, report = (swarm.authors[name].records[0].id.hex() for name in ("alice", "bob"))
+    with looking(chromium, swarm.home, f"record/{report}") as (page, seen):
+        page.click("text=Compare with another")
+        expect(page.locator("#pick-a option:checked")).to_contain_text("run again: Smaller initialisation")
+        go(page, f"record/{report}")
+        page.click("text=Compare with the claim")
+        page.wait_for_selector("text=Both were made from the same source.")
+        assert page.url.endswith(f"#/compare/{claim}/{report}")
         assert seen.trouble == []
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import trio
@@ -23,13 +24,15 @@ from node.platform.config import Config, load_config
 from node.platform.home import Home
 from node.platform.http import MAX_BODY_BYTES, MAX_CONNECTIONS, MAX_HEAD_BYTES
 from node.view.web import dashboard, site
+from protocol.identity import short
 from protocol.records import Unknown
-from tests.node.records_for_tests import experiment
-from tests.node.view.conftest import HOSTILE, Swarm
+from tests.node.records_for_tests import experiment, reporters
+from tests.node.view.conftest import HOSTILE, NAMED, Swarm
 
 pytestmark = pytest.mark.sockets
 
 STATIC = Path(dashboard.__file__).parent / "static"
+ATOM = "{http://www.w3.org/2005/Atom}"
 OWN_FILES = sorted(file.name for file in STATIC.glob("*.[hj]*") if file.name != "uplot.js")
 
 
@@ -136,6 +139,27 @@ async def test_the_token_in_the_address_becomes_a_cookie_no_script_can_read(swar
 async def test_the_token_in_an_address_opens_only_the_page(swarm: Swarm) -> None:
     async with showing(swarm.home) as browser:
         assert (await browser.ask(f"/api/state?token={browser.token}", cookie="none=1")).status == 403
+
+
+async def test_a_feed_reader_is_given_the_feed_by_its_key_and_nothing_else(swarm: Swarm) -> None:
+    good = swarm.write("carol", experiment("Good", parent=swarm.parent, child=swarm.child))
+    for record in reporters(good, lambda body: swarm.write("alice", body)):
+        swarm.ledger.add(record, NAMED)
+    async with showing(swarm.home) as browser:
+        path = (await browser.ask("/api/state")).json["feed"]
+        answer = await browser.ask(path, cookie="none=")
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/atom+xml")
+        feed = ElementTree.fromstring(answer.body)
+        (entry,) = feed.findall(f"{ATOM}entry")
+        (link,) = entry.findall(f"{ATOM}link")
+        assert entry.findtext(f"{ATOM}title") == "Good"
+        assert entry.findtext(f"{ATOM}author/{ATOM}name") == short(swarm.authors["carol"].key)
+        assert link.get("href") == f"http://127.0.0.1:{browser.port}/#/record/{good.id.hex()}"
+        key = path.partition("=")[2]
+        for other in (f"/?key={key}", f"/api/state?key={key}", f"/?token={key}", "/feed.atom?key=wrong", "/feed.atom"):
+            assert (await browser.ask(other, cookie="none=")).status == 403
+    async with showing(swarm.home) as again:
+        assert (await again.ask("/api/state")).json["feed"] == path
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1.evil.example:80", "[::1]:80"])

@@ -1,10 +1,4 @@
-"""The form of what commands print with `--json`, as types: what a script may rely on, and where its schemas come from.
-
-`scripts/json_schemas.py` writes docs/schema/*.json from them, and tests hold both what is printed and these files
-against them. Within one major version of the program a field that is described here stays, with its type and meaning.
-Fields may be added, so readers ignore what they do not know. What is a plain `dict` here is open: a record's body
-([protocol](../../../protocol/README.md)), and what a running node says of itself beyond the fields named.
-"""
+"""The form of what is known of research: records, claims, leaderboards, what runs now."""
 
 from __future__ import annotations
 
@@ -13,53 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-VERSION = 1
-Hex = Annotated[str, Meta(pattern="^[0-9a-f]*$", description="an id in hexadecimal")]
-Peer = Annotated[str, Meta(description="a peer id")]
-Standing = Literal["open", "confirmed", "refuted"]
-Conclusion = Annotated[
-    Literal["claimed", "kept", "dropped", "not proven yet", "cut", "failed"],
-    Meta(description="what its author's search made of an experiment; kept: as a bet, of which nothing is claimed"),
-]
-
-
-class Part(msgspec.Struct, frozen=True):
-    """The part of an effect that the metric or the cost has. mean: of J, negative is better. gain: positive is."""
-
-    mean: float
-    gain: float
-    gain_percent: float | UnsetType = UNSET
-    ratio: float | UnsetType = UNSET
-    measure: str | UnsetType = UNSET
-
-
-class Effect(msgspec.Struct, frozen=True):
-    """An effect: `mean` is J, negative is better; `gain` is what people are shown, positive is better."""
-
-    mean: float
-    se: Annotated[float, Meta(description="standard error of mean")]
-    pairs: int
-    gain: float
-    gain_se: float
-    gain_unit: Annotated[str, Meta(description='"%", or "" for units of the metric')]
-    text: str
-    gain_percent: float | UnsetType = UNSET
-    gain_se_percent: float | UnsetType = UNSET
-    metric: Part | UnsetType = UNSET
-    cost: Part | UnsetType = UNSET
-    parts_text: str | UnsetType = UNSET
-
-
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What is measured, and by whom."""
-
-    name: str
-    metric: str
-    unit: str
-    direction: Literal["lower", "higher"]
-    scale: Literal["log", "linear"]
-    gain_unit: str
-    measured: Annotated[str, Meta(description='"judged" or "self-measured"')]
+from node.view.model.forms.figures import Conclusion, Effect, Hex, Measured, Peer, Standing
+from node.view.model.forms.home import Suggestion
 
 
 class Ahead(msgspec.Struct, frozen=True):
@@ -222,39 +171,6 @@ class LineageStep(msgspec.Struct, frozen=True):
     effect: Effect | None
 
 
-class Try(msgspec.Struct, frozen=True):
-    """One node's experiment on a suggestion. decision: its conclusion."""
-
-    id: Hex
-    by: Peer
-    decision: Conclusion
-    gain_text: str | None
-    time: int
-
-
-class Suggestion(msgspec.Struct, frozen=True, kw_only=True):
-    """A suggestion and what became of it. id: null while no node has taken it up. place: in the queue, from 1."""
-
-    id: Hex | None
-    file: str | None
-    title: str
-    text: str
-    has_edit: bool
-    edit: Hex | None
-    by: Peer | None
-    own: bool
-    time: int
-    state: Literal[
-        "left", "refused", "waiting", "trying", "tried", "dropped", "needs_model", "with_model", "vetoed", "taken_back"
-    ]
-    place: int | None
-    why: str | None
-    record: Hex | None
-    gain_text: str | None
-    tried: list[Try]
-    can: list[Literal["up", "down", "veto", "allow", "take-back"]]
-
-
 class Show(Measured, frozen=True, kw_only=True):
     """`show ID --json`. What a kind of record does not have is left out. diff: null while a source has not arrived."""
 
@@ -307,43 +223,3 @@ class Watch(Measured, frozen=True, kw_only=True):
     models: Models
     since: int | None
     trouble: str
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One check: with "warn" a node works less well, with "missing" it does not work. remedy: "" where none is due."""
-
-    name: str
-    ok: Literal["ok", "warn", "missing"]
-    found: str
-    remedy: str
-
-
-class Invite(msgspec.Struct, frozen=True):
-    """`invite --json`. It lets whoever has it into the swarm; of a private one it holds the key."""
-
-    invite: str
-    objective: Hex
-    addresses: list[str]
-    private: bool
-
-
-class Published(msgspec.Struct, frozen=True):
-    """`publish DIR --json`. left: what is somebody else's, and was left as it is."""
-
-    folder: str
-    written: list[str]
-    unchanged: int
-    removed: list[str]
-    left: list[str]
-
-
-FORMS: dict[str, Any] = {
-    "doctor": list[Finding],
-    "invite": Invite,
-    "leaderboard": Leaderboard,
-    "publish": Published,
-    "records": list[Record],
-    "show": Show,
-    "status": Status,
-    "watch": Watch,
-}

@@ -1,0 +1,1 @@
+"""The form of what commands print with `--json`, as types."""
