@@ -15,8 +15,8 @@ from node.view.model.rows import row
 from protocol.records import body_to_json
 
 COLUMNS = (
-    "id", "kind", "by", "time", "title", "category", "class", "decision", "value", "from", "gain", "gain_se",
-    "gain_unit", "gain_percent", "gain_se_percent", "pairs", "of", "route", "measured",
+    "id", "kind", "by", "time", "title", "category", "class", "decision", "conclusion", "value", "from", "gain",
+    "gain_se", "gain_unit", "gain_percent", "gain_se_percent", "pairs", "of", "route", "measured",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@")  # a spreadsheet takes a text that begins with one of these for a formula
 

@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from node.ledger.projections.cached import CachedProjection
+from node.ledger.projections.conclusions import conclusion
 from node.ledger.store import Ledger
 from node.platform.gpu_types import Gpu, GpuUse
 from node.platform.log import Json
@@ -99,10 +100,12 @@ def _of_the_records(ledger: Ledger) -> Iterator[Metric]:
         found.add_metric([str(word)], standings[word])
     yield found
     own = ledger.settings.author
-    tried = Counter(str(r.body.decision) for r in ledger.feed(own) if isinstance(r.body, Experiment)) if own else {}
-    experiments = GaugeMetricFamily(f"{PREFIX}own_experiments", "This node's, by decision.", labels=["decision"])
-    for decision, count in sorted(tried.items()):
-        experiments.add_metric([decision], count)
+    feed = [record.body for record in ledger.feed(own)] if own else []
+    tried = Counter(conclusion(body) for body in feed if isinstance(body, Experiment) and not body.chain)
+    about = "This node's, by what its search concluded; the proof of a chain of them is none."
+    experiments = GaugeMetricFamily(f"{PREFIX}own_experiments", about, labels=["conclusion"])
+    for what, count in sorted(tried.items()):
+        experiments.add_metric([what], count)
     yield experiments
     yield from _best(board["nodes"], peer_id_of(own) if own else None, "ratio" if measure.suffix else "metric")
 

@@ -99,6 +99,7 @@ def _experiment(
         "proposer": body.proposer,
         "author": short(record.author),
         "decision": str(body.decision),
+        "conclusion": str(row["conclusion"]),
         "kept": "yes" if row["kept"] else "no",
         "class": body.compute_class,
         "device": body.device,

@@ -16,7 +16,7 @@ from node.platform.home import Home
 from node.platform.settings import SettingError, change, reset, undo
 from node.proposers.suggestion_choices import KeptChoices
 from node.proposers.suggestion_decisions import Decisions
-from node.proposers.suggestion_inbox import SuggestionError, leave, outlook, suggestion_in_words
+from node.proposers.suggestion_inbox import SuggestionError, ends_first, leave, outlook, suggestion_in_words
 
 Actions = Mapping[str, Callable[[str], str]]
 """By name: takes the text that a person gave and returns a sentence; ValueError says what is wrong with the text."""
@@ -37,7 +37,7 @@ def actions(config: Config, ledger: Ledger) -> Actions:
     def suggest(text: str) -> str:
         suggestion = suggestion_in_words(text, ledger.objective)
         leave(home.suggestions, suggestion)
-        return outlook(suggestion, home.in_use(), config.has_model)
+        return outlook(suggestion, home.in_use(), config.has_model, ends_first(home.read_status()))
 
     def now() -> Config:
         return load_config(config.origin.asked, config.origin.overrides)

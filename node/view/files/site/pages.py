@@ -176,13 +176,11 @@ def _anchor(category: str) -> str:
 
 
 def _idea(row: Json, pages: Mapping[str, str]) -> Json:
-    decision = str(row["decision"])
-    outcome = "claimed" if decision == "improved" else "kept" if row["kept"] else decision.replace("_", " ")
     return {
         "title": row["title"] or "(without a title)",
         "page": pages.get(row["id"]),
-        "outcome": outcome,
-        "word": "kept" if row["kept"] else decision,
+        "outcome": row["conclusion"],
+        "word": "kept" if row["kept"] else row["decision"],
         "gain": row.get("gain_text"),
         "compute_class": row["class"],
         "by": short_peer(row["by"]),

@@ -36,7 +36,7 @@ export function compare(place, page, [a = "", b = ""]) {
     const row = (name, of) => [name, ...sides.map(([, side]) => of(side) ?? "–")];
     body.replaceChildren(card("Figures", table(["", "A", "B"], [
       row("what", (side) => recordLink(side.id, side.title || side.kind)), row("category", (side) => side.category), row("by", (side) => peerLink(side.by, page.about.you)),
-      row("decision", (side) => badge(side.decision)), row("gain", (side) => side.gain_text), row("value", (side) => valueText(side.value)), row("parent's value", (side) => valueText(side.from)),
+      row("came of it", (side) => badge(side.conclusion || side.decision)), row("gain", (side) => side.gain_text), row("value", (side) => valueText(side.value)), row("parent's value", (side) => valueText(side.from)),
       row("CPU cost ratio", (side) => side.cost_ratio && side.cost_ratio.toFixed(3)), row("CPU seconds", (side) => side.cpu_seconds && side.cpu_seconds.toFixed(1)),
       row("seconds of a run here", (side) => mean(side, (run) => run.wall_seconds, (all) => all.toFixed(1))),
       row("memory of a run here", (side) => mean(side, (run) => run.peak_memory, (all) => `${(all / 2 ** 20).toFixed(0)} MiB`)), ...metrics(found).map((name) => row(name, (side) => mean(side, (run) => (run.metrics || {})[name], valueText))),

@@ -74,7 +74,7 @@ function categoriesTable(data) {
 
 function ideasTable(found, you) {
   return make("div", {}, table(["idea", "gain", "decision", "by", "times", "when"], found.ideas.map((idea) => [
-    { text: recordLink(idea.id, idea.title), kind: "text" }, idea.gain_text || "–", badge(idea.kept ? "kept" : idea.decision), peerLink(idea.by, you), idea.times, ago(idea.time)])),
+    { text: recordLink(idea.id, idea.title), kind: "text" }, idea.gain_text || "–", badge(idea.conclusion), peerLink(idea.by, you), idea.times, ago(idea.time)])),
   found.more ? nothing(`and ${found.more} more ideas`) : "");
 }
 

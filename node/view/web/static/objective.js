@@ -17,7 +17,7 @@ function parts(found) {
   add("budget of a run", found.budget && found.budget.text);
   add("device", found.device);
   add("kind", found.kind);
-  if (found.baseline && found.baseline.value !== null) add("baseline", `${valueText(found.baseline.value)}${found.baseline.se ? ` ± ${valueText(found.baseline.se)}` : ""} (${found.baseline.of}, ${found.baseline.n} value${found.baseline.n === 1 ? "" : "s"})`);
+  if (found.baseline && found.baseline.value !== null) add("baseline", `${valueText(found.baseline.value)}, the first run${found.baseline.n > 1 ? `; mean of ${found.baseline.n} ${found.baseline.of} ${valueText(found.baseline.mean)}${found.baseline.mean_se ? ` ± ${valueText(found.baseline.mean_se)}` : ""}` : ""}`);
   if (found.best && found.best.value !== null) add("best here", `${valueText(found.best.value)}${found.best.gain_text ? `, ${found.best.gain_text} over the baseline` : ""}`);
   add("larger scales", (found.scales || []).join(", "));
   add("categories of ideas", (found.categories || []).join(", "));

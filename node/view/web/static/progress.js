@@ -99,7 +99,7 @@ export function progress(place, page) {
     chosen = index;
     const row = rows[index];
     readout.textContent = row ? `${places[index]}: ${row.title || "adopted from a peer"}, ${valueText(row.level)}, gain ${gainText(row)}`
-      + `${measuredSuffix(about)}, ${row.decision.replaceAll("_", " ")}, by ${short(row.by)}` : "";
+      + `${measuredSuffix(about)}, ${(row.conclusion || row.decision).replaceAll("_", " ")}, by ${short(row.by)}` : "";
   }
 
   function open() {

@@ -37,7 +37,7 @@ export function record(place, page, [id = ""]) {
 function outcome(page, one) {
   const row = page.records.get(one.id);
   if (one.body.route) return "adopted";
-  return row && row.kept && one.body.decision !== "improved" ? "kept" : one.body.decision || one.kind;
+  return (row && row.conclusion) || one.body.decision || one.kind;
 }
 
 const peerOf = (page, one) => page.records.get(one.id)?.by;

@@ -46,7 +46,7 @@ def test_it_counts_what_the_node_holds_and_does(swarm: Swarm) -> None:
     assert read["autoresearch_queue", ()] == 3
     assert read["autoresearch_records", ("experiment",)] == 2
     assert read["autoresearch_discoveries", ("open",)] == 2
-    assert read["autoresearch_own_experiments", ("improved",)] == 1
+    assert read["autoresearch_own_experiments", ("claimed",)] == 1
     assert read["autoresearch_best_gain", ("own", "ratio")] == pytest.approx(0.181, abs=0.001)
     assert read["autoresearch_cpu_ratio", ()] == 0.25
     assert read["autoresearch_gpu_memory_used_bytes", ("0",)] == 20 << 30

@@ -409,7 +409,7 @@ def test_a_metric_that_a_command_prints_is_in_its_own_units_and_called_self_meas
         page.focus(".chart")
         page.keyboard.press("End")
         assert page.inner_text(".readout").startswith(
-            "3: Second, 0.1500, gain +0.1500 ± 0.0040 (2 pairs), self-measured, improved"
+            "3: Second, 0.1500, gain +0.1500 ± 0.0040 (2 pairs), self-measured, claimed"
         )
         page.keyboard.press("Enter")
         page.wait_for_selector("#main dl")
