@@ -61,7 +61,6 @@ from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner, ProgressView
 from node.trials.compute_class import ComputeClassEstimator, first_class
 from node.trials.own_seeds import OwnSeeds
-from node.view.web import metrics
 from protocol.identity import Identity
 from protocol.records import Experiment, Replication
 
@@ -319,6 +318,8 @@ async def _run(
             if dashboard is not None:
                 nursery.start_soon(dashboard)
             if node.config.metrics_listen is not None:
+                from node.view.web import metrics  # brings prometheus_client
+
                 nursery.start_soon(metrics.beside, node.home.root, *node.config.metrics_listen, node.log)
             await node.work(done)
     return node.summary(time.monotonic() - started)
