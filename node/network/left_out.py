@@ -1,4 +1,4 @@
-"""Parts of py-libp2p that no node uses, or few, and that are not loaded: two fifths of what the library would take.
+"""Parts of py-libp2p that no node uses, or few, and that are not loaded: a quarter of the memory a node would take.
 
 The library imports all of its transports, its certificates by ACME, its relays, its hash table, its exchange of blocks
 and its kinds of keys as soon as anything of it is imported, and with them two HTTP clients, a QUIC stack, a DNS client,
@@ -12,7 +12,7 @@ unless somebody has imported them before:
 
 It knows names of modules of py-libp2p 0.8.1 and nothing else. When the library is upgraded, see whether they are still
 there, and whether what a node does use has begun to need them: the tests of the network would fail with NotLoadedError.
-What it saves is in docs/network.md.
+What a node takes is in docs/network.md.
 """
 
 from __future__ import annotations
