@@ -295,7 +295,7 @@ async def _run(
         ):
             nursery.start_soon(_stop_on_signal, done)
             node.network = network
-            _remember_port(node.home, network)
+            _remember_port(node.home, network, node.log)
             if alone:
                 node.log("no peers yet", hint="`autoresearch-node invite` prints what another machine needs")
             else:
@@ -370,11 +370,14 @@ def _listen(config: Config, home: Home, log: Log) -> list[str]:
     return at_one_port(asked)
 
 
-def _remember_port(home: Home, network: Network) -> None:
+def _remember_port(home: Home, network: Network, log: Log) -> None:
     for address in network.addresses():
         parts = address.split("/")
         if "tcp" in parts:
-            home.remember_port(int(parts[parts.index("tcp") + 1]))
+            why_not = home.remember_port(int(parts[parts.index("tcp") + 1]))
+            if why_not is not None:
+                hint = "the next start may take another port, and invites given out now would lead nowhere"
+                log("port not remembered", level="warning", why=why_not, hint=hint)
             return
 
 

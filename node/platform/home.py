@@ -366,9 +366,16 @@ class Home:
             return None
         return port if 0 < port < 1 << 16 else None
 
-    def remember_port(self, port: int) -> None:
-        _refuse_odd(self.root / "port")
-        write_private(self.root / "port", f"{port}\n".encode())
+    def remember_port(self, port: int) -> str | None:
+        """Keep the port for the next start. On a full disk the node goes on without; why, is returned."""
+        path = self.root / "port"
+        try:
+            _refuse_odd(path)
+            if self.remembered_port() != port:
+                write_private(path, f"{port}\n".encode())
+        except OSError as error:
+            return trouble(path, error)
+        return None
 
     def public_answer(self) -> bool | None:
         """Whether strangers may find this node, as a person has answered; None when nobody was asked yet."""
