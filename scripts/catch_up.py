@@ -4,6 +4,7 @@
 
 A node with an empty ledger joins one that holds all; then one that lacks the last 1 %. Two processes on loopback; bytes
 are those of the latecomer's TCP connections, as the kernel counted them, against the bytes of the records it lacked.
+Its memory is what is resident when it holds all.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def received(pid: int) -> int:
     return sum(int(found[1]) for line in mine if (found := re.search(r"bytes_received:(\d+)", line)))
 
 
-def catch_up(folder: Path, full: PlainNode, records: int, needed: int) -> tuple[float, float]:
-    """Seconds from the join until both are equal, and bytes moved over bytes needed."""
+def catch_up(folder: Path, full: PlainNode, records: int, needed: int) -> tuple[float, float, float]:
+    """Seconds from the join until both are equal, bytes moved over bytes needed, and MiB of the latecomer's memory."""
     late = PlainNode(folder, ["--join", full.of("address")])
     late.start()
     assert wait_for(lambda: late.of("address"), PATIENCE_SECONDS), late.complaints
@@ -82,9 +83,9 @@ def catch_up(folder: Path, full: PlainNode, records: int, needed: int) -> tuple[
     assert wait_for(lambda: equal([full, late], records), PATIENCE_SECONDS), "the latecomer never caught up"
     took = time.monotonic() - begun
     assert late.process is not None
-    moved = received(late.process.pid)
+    moved, memory = received(late.process.pid), late.of("mib")
     late.stop()
-    return took, moved / needed
+    return took, moved / needed, memory
 
 
 def main() -> int:
@@ -114,10 +115,11 @@ def main() -> int:
                         shutil.copytree(root / "most", folder)
                         give_key(folder)
                     rounds.append(catch_up(folder, full, len(records), needed))
-                seconds, ratios = zip(*rounds, strict=True)
+                seconds, ratios, memory = zip(*rounds, strict=True)
                 took = f"{statistics.median(seconds):.1f} s ({min(seconds):.1f} to {max(seconds):.1f})"
                 moved = f"{statistics.median(ratios):.2f}"
-                print(f"lacking {what}, {needed / 1e6:.2f} MB: {took}, bytes moved over needed {moved}", flush=True)
+                about = f"bytes moved over needed {moved}, memory {statistics.median(memory):.0f} MiB"
+                print(f"lacking {what}, {needed / 1e6:.2f} MB: {took}, {about}", flush=True)
         finally:
             full.stop()
     return 0

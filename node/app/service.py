@@ -61,7 +61,6 @@ from node.review.workbench import Workbench
 from node.trials.cached_runner import CachedRunner, ProgressView
 from node.trials.compute_class import ComputeClassEstimator, first_class
 from node.trials.own_seeds import OwnSeeds
-from node.view.web import metrics
 from protocol.identity import Identity
 from protocol.records import Experiment, Replication
 
@@ -296,7 +295,7 @@ async def _run(
         ):
             nursery.start_soon(_stop_on_signal, done)
             node.network = network
-            _remember_port(node.home, network)
+            _remember_port(node.home, network, node.log)
             if alone:
                 node.log("no peers yet", hint="`autoresearch-node invite` prints what another machine needs")
             else:
@@ -319,6 +318,8 @@ async def _run(
             if dashboard is not None:
                 nursery.start_soon(dashboard)
             if node.config.metrics_listen is not None:
+                from node.view.web import metrics  # brings prometheus_client
+
                 nursery.start_soon(metrics.beside, node.home.root, *node.config.metrics_listen, node.log)
             await node.work(done)
     return node.summary(time.monotonic() - started)
@@ -369,11 +370,14 @@ def _listen(config: Config, home: Home, log: Log) -> list[str]:
     return at_one_port(asked)
 
 
-def _remember_port(home: Home, network: Network) -> None:
+def _remember_port(home: Home, network: Network, log: Log) -> None:
     for address in network.addresses():
         parts = address.split("/")
         if "tcp" in parts:
-            home.remember_port(int(parts[parts.index("tcp") + 1]))
+            why_not = home.remember_port(int(parts[parts.index("tcp") + 1]))
+            if why_not is not None:
+                hint = "the next start may take another port, and invites given out now would lead nowhere"
+                log("port not remembered", level="warning", why=why_not, hint=hint)
             return
 
 

@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-import httpx2
 import trio
 
 from node.ledger.projections.discoveries import Discovery
@@ -109,6 +108,8 @@ async def post(webhook: Webhook, message: Json, log: Log) -> None:
 
 async def _try(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[str | None, bool]:
     """Why an attempt has failed, None where it has not, and whether another one may help."""
+    import httpx2  # here, since few nodes have a webhook
+
     try:
         with trio.fail_after(TRY_SECONDS):
             async with (

@@ -10,14 +10,14 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-import shtab
-
 SHELLS = ("bash", "zsh", "fish")
 FOLDERS = ("DIR", "FOLDER")  # how a folder is called in the help
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """The script for a shell. parser: of the whole program, with a help text for every command that is to be shown."""
+    import shtab
+
     for action in _actions(parser):
         if action.type is Path:
             action.complete = shtab.DIRECTORY if action.metavar in FOLDERS else shtab.FILE  # type: ignore[attr-defined]

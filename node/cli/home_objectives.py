@@ -7,25 +7,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-from rich.table import Table
-
 from node.cli.terminal import agrees, console
-from node.ledger.settings import JUDGED
 from node.platform.config import Config
 from node.platform.file_trouble import HomeError
 from node.platform.home import Home
-from node.platform.log import open_log, short_id
 from node.platform.program import typed
-from node.view.terminal.tables import gain_with_unit, plain_table
 
 if TYPE_CHECKING:
-    from node.app.inventory import ListedObjective
     from node.objective.schema import Objective
 
 Command = Callable[..., argparse.ArgumentParser]
@@ -88,6 +80,7 @@ def _fetched(root: Path, objective: Objective | None, options: argparse.Namespac
     from node.app.downloads import fetch_all, missing, question, sources_in, sources_of
     from node.network.downloads.store import DownloadStore
     from node.objective.limits import host_limits
+    from node.platform.log import open_log
 
     home, limits = Home(config.home), host_limits(config)
     store = DownloadStore(home.downloads)
@@ -116,6 +109,7 @@ def _use(options: argparse.Namespace, config: Config) -> int:
     from node.objective.data import missing_data
     from node.objective.scales import scale_here
     from node.objective.schema import ObjectiveError
+    from node.platform.log import short_id
 
     home = Home(config.home)
     try:
@@ -139,6 +133,7 @@ def _use(options: argparse.Namespace, config: Config) -> int:
 
 def _list(options: argparse.Namespace, config: Config) -> int:
     from node.app.inventory import listed_objectives
+    from node.cli import objective_tables
     from node.execution.sandbox.layers import probe
 
     home = Home(config.home)
@@ -149,61 +144,8 @@ def _list(options: argparse.Namespace, config: Config) -> int:
     out = console(PIPE_COLUMNS)
     researched = [each for each in found if each.researched is not None]
     if researched:
-        out.print(_researched(researched, home))
+        out.print(objective_tables.researched(researched, home))
     others = [each for each in found if each.researched is None]
     if others:
-        out.print(_others(others))
+        out.print(objective_tables.others(others))
     return 0
-
-
-def _researched(found: list[ListedObjective], home: Home) -> Table:
-    title = f"researched in {escape(str(home.root))} (* is what `join` goes on with)"
-    table = plain_table(
-        title, "", "name", "id", "metric", "records", "own experiments", "discoveries", "best gain", "last", "files",
-        "join it here",
-    )  # fmt: skip
-    for each in found:
-        about = each.researched
-        assert about is not None
-        table.add_row(
-            "*" if each.current else "",
-            escape(each.name) or "–",
-            short_id(each.id),
-            _metric(each),
-            str(about.records),
-            str(about.experiments),
-            str(about.discoveries),
-            gain_with_unit(about.gain)
-            + ("" if each.measured == JUDGED or about.gain is None else f", {each.measured}"),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(about.joined)) if about.joined else "–",
-            escape(each.place),
-            _joinable(each),
-        )
-    return table
-
-
-def _others(found: list[ListedObjective]) -> Table:
-    table = plain_table("others on this machine", "name", "id", "metric", "a run", "files", "join it here")
-    for each in found:
-        table.add_row(
-            escape(each.name), short_id(each.id), _metric(each), _run(each), escape(each.place), _joinable(each)
-        )
-    return table
-
-
-def _metric(each: ListedObjective) -> str:
-    measured = "" if each.measured == JUDGED else each.measured
-    return escape(", ".join(filter(None, (each.metric, each.unit, measured))))
-
-
-def _run(each: ListedObjective) -> str:
-    if not each.wall_seconds:
-        return "–"
-    budget = f"{each.tokens:,} tokens, " if each.tokens else f"{each.seconds:g} s, " if each.seconds else ""
-    here = f", at its scale {escape(each.scale)}" if each.scale else ""
-    others = f"; scales: {escape(', '.join(each.scales))}" if each.scales else ""
-    return f"{budget}at most {each.wall_seconds:g} s{here}{others}"
-
-
-def _joinable(each: ListedObjective) -> str:
-    return "yes" if each.joinable else f"no: {escape(each.why_not)}"

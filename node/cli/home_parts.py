@@ -11,17 +11,16 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from node.app.researched import descriptions, remembered
 from node.ledger.error import LedgerError
-from node.ledger.repair import check, records_of, repair
 from node.platform.config import Config
 from node.platform.file_trouble import HomeError, trouble
 from node.platform.home import Home
-from node.platform.log import Json
 from node.platform.program import typed
-from protocol.identity import peer_id_of
-from protocol.records import body_to_json
+
+if TYPE_CHECKING:
+    from node.platform.log import Json
 
 Command = Callable[..., argparse.ArgumentParser]
 
@@ -41,6 +40,8 @@ def add_ledger_commands(command: Command) -> None:
 
 
 def _show_key(options: argparse.Namespace, config: Config) -> int:
+    from protocol.identity import peer_id_of
+
     home = _existing(config)
     if not home.key.exists():
         raise HomeError(f"there is no key in {home.root}; `autoresearch-node join` makes one")
@@ -56,6 +57,8 @@ def _show_key(options: argparse.Namespace, config: Config) -> int:
 
 
 def _new_key(options: argparse.Namespace, config: Config) -> int:
+    from protocol.identity import peer_id_of
+
     home = _existing(config)
     with home.locked():
         identity, aside = home.new_key()
@@ -67,6 +70,8 @@ def _new_key(options: argparse.Namespace, config: Config) -> int:
 
 
 def _check(options: argparse.Namespace, config: Config) -> int:
+    from node.ledger.repair import check
+
     home = _existing(config)
     found = check(home.ledger)
     names = _names(home)
@@ -105,6 +110,8 @@ def _missing_own(home: Home, records: dict[bytes, dict[bytes, int]]) -> int:
 
 
 def _repair(options: argparse.Namespace, config: Config) -> int:
+    from node.ledger.repair import check, repair
+
     home = _existing(config)
     with home.locked():
         found = check(home.ledger)
@@ -123,6 +130,9 @@ def _repair(options: argparse.Namespace, config: Config) -> int:
 
 
 def _export(options: argparse.Namespace, config: Config) -> int:
+    from node.ledger.repair import records_of
+    from protocol.records import body_to_json
+
     home = _existing(config)
     written = 0
     try:
@@ -142,6 +152,8 @@ def _export(options: argparse.Namespace, config: Config) -> int:
 
 def _names(home: Home) -> dict[str, str]:
     """The names of this home's objectives by id, as far as the ledger can be read."""
+    from node.app.researched import descriptions, remembered
+
     with suppress(LedgerError), remembered(home) as ledger:
         return {one.hex(): about.name for one, about in descriptions(ledger).items() if about.name}
     return {}

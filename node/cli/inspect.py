@@ -14,28 +14,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import trio
-
 from node.ledger.error import LedgerError
-from node.ledger.store import Ledger
 from node.platform.config import Config
 from node.platform.home import Home
 from node.platform.program import installing
-from node.view.files import export, report
-from node.view.files import plot as figures
-from node.view.files.mlflow_store import write_store
-from node.view.files.openmetrics import Machine, OpenMetrics
-from node.view.files.site.folder import publish
-from node.view.files.site.site import site
-from node.view.files.tensorboard_events import write_events
-from node.view.files.tracked_runs import tracked_runs
-from node.view.model.baseline import baseline
-from node.view.model.rows import rows_of
-from node.view.terminal.watch import Watcher, watch
-from node.view.web import dashboard
-from node.view.web.dashboard import print_url
+
+if TYPE_CHECKING:
+    from node.ledger.store import Ledger
 
 Command = Callable[..., argparse.ArgumentParser]
 MAX_PORT = 65535
@@ -77,6 +65,8 @@ def port(text: str) -> int:
 
 
 def _watch(options: argparse.Namespace, config: Config) -> int:
+    from node.view.terminal.watch import Watcher, watch
+
     if options.json:
         print(json.dumps(Watcher(Home(config.home)).read(), indent=2, sort_keys=True))
     else:
@@ -85,6 +75,11 @@ def _watch(options: argparse.Namespace, config: Config) -> int:
 
 
 def _dashboard(options: argparse.Namespace, config: Config) -> int:
+    import trio
+
+    from node.view.web import dashboard
+    from node.view.web.dashboard import print_url
+
     def log(event: str, why: str = "", **_: object) -> None:
         print(f"{event}: {why}", file=sys.stderr)
 
@@ -96,6 +91,11 @@ def _dashboard(options: argparse.Namespace, config: Config) -> int:
 
 
 def _report(options: argparse.Namespace, config: Config) -> int:
+    import trio
+
+    from node.ledger.store import Ledger
+    from node.view.files import report
+
     path, ledger = options.file, Ledger.read(Home(config.home).ledger)
     if path.suffix not in (".html", ".md"):
         raise TakingHomeError(f"a report is written as FILE.html or FILE.md, not {path.name}")
@@ -113,6 +113,10 @@ def _report(options: argparse.Namespace, config: Config) -> int:
 
 
 def _export(options: argparse.Namespace, config: Config) -> int:
+    from node.ledger.store import Ledger
+    from node.view.files import export
+    from node.view.files.openmetrics import Machine, OpenMetrics
+
     home = Home(config.home)
     ledger = Ledger.read(home.ledger)
     if options.format in PACKAGES:
@@ -132,6 +136,10 @@ def _export(options: argparse.Namespace, config: Config) -> int:
 
 def _export_to_tool(ledger: Ledger, form: str, output: Path | None) -> int:
     """Write runs as a tool for tracking experiments keeps them."""
+    from node.view.files.mlflow_store import write_store
+    from node.view.files.tensorboard_events import write_events
+    from node.view.files.tracked_runs import tracked_runs
+
     if output is None:
         what = "--output FOLDER" if form == "tensorboard" else "--output FILE.db"
         raise TakingHomeError(f"{PACKAGES[form]} reads files, so say where to write them: {what}")
@@ -161,6 +169,12 @@ def site_url(text: str) -> str:
 
 
 def _publish(options: argparse.Namespace, config: Config) -> int:
+    import trio
+
+    from node.ledger.store import Ledger
+    from node.view.files.site.folder import publish
+    from node.view.files.site.site import site
+
     ledger = Ledger.read(Home(config.home).ledger)
     files = trio.run(site, ledger, options.url or "")
     done = publish(options.folder, files, ledger.objective.hex())
@@ -175,6 +189,11 @@ def _publish(options: argparse.Namespace, config: Config) -> int:
 
 
 def _plot(options: argparse.Namespace, config: Config) -> int:
+    from node.ledger.store import Ledger
+    from node.view.files import plot as figures
+    from node.view.model.baseline import baseline
+    from node.view.model.rows import rows_of
+
     if options.file.suffix != ".svg":
         raise TakingHomeError(f"a plot is written as FILE.svg, not {options.file.name}")
     ledger = Ledger.read(Home(config.home).ledger)

@@ -1,4 +1,7 @@
-"""The commands `live ...`: approve variants, serve them, read what came of it. Thin, like all commands."""
+"""The commands `live ...`: approve variants, serve them, read what came of it. Thin, like all commands.
+
+What a command needs is imported when it runs: every start of the program imports this file.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,19 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-
-import trio
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from node.cli.inspect import port
 from node.cli.terminal import print_value
-from node.live.approval import approve, withdraw
-from node.live.folder import Folder, LiveError, read_folder
-from node.live.mailing import Columns, assign, read_results
-from node.live.store import Store, opened
-from node.live.watch import live_log, settle
 from node.platform.config import Config
 from node.platform.environment import child_environment
 from node.platform.file_trouble import HomeError
 from node.platform.home import Home
-from node.platform.log import Json
-from node.view.model import live as model
-from node.view.terminal import live_table
-from node.view.web.dashboard import print_url
-from node.view.web.live import show_live
+
+if TYPE_CHECKING:
+    from node.live.folder import Folder
+    from node.live.store import Store
+    from node.platform.log import Json
 
 Command = Callable[..., argparse.ArgumentParser]
 
@@ -79,6 +75,8 @@ def add_commands(command: Command) -> None:
 
 def _saying_what_is_wrong(function: Callable[..., int]) -> Callable[..., int]:
     def command(options: argparse.Namespace, config: Config) -> int:
+        from node.live.folder import LiveError
+
         try:
             return function(options, config)
         except LiveError as error:
@@ -88,10 +86,16 @@ def _saying_what_is_wrong(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def _folder(options: argparse.Namespace) -> Folder:
+    from node.live.folder import read_folder
+
     return read_folder(options.folder.expanduser().resolve())
 
 
 def _status(options: argparse.Namespace, config: Config) -> int:
+    from node.live.store import opened
+    from node.view.model import live as model
+    from node.view.terminal import live_table
+
     folder = _folder(options)
     with opened(folder.root) as store:
         value = model.live_status(folder, store)
@@ -100,6 +104,10 @@ def _status(options: argparse.Namespace, config: Config) -> int:
 
 
 def _show(options: argparse.Namespace, config: Config) -> int:
+    from node.live.store import opened
+    from node.view.model import live as model
+    from node.view.terminal import live_table
+
     folder = _folder(options)
     with opened(folder.root) as store:
         value = model.live_variant(folder, store, options.variant)
@@ -108,6 +116,9 @@ def _show(options: argparse.Namespace, config: Config) -> int:
 
 
 def _approve(options: argparse.Namespace, config: Config) -> int:
+    from node.live.approval import approve
+    from node.live.store import opened
+
     folder = _folder(options)
     with opened(folder.root) as store:
         seen = options.sha256 or _asked(options, folder, store)
@@ -121,6 +132,12 @@ def _approve(options: argparse.Namespace, config: Config) -> int:
 
 def _asked(options: argparse.Namespace, folder: Folder, store: Store) -> str | None:
     """Show the variant and ask the person; None where they say no."""
+    from rich.console import Console
+
+    from node.live.folder import LiveError
+    from node.view.model import live as model
+    from node.view.terminal import live_table
+
     value = model.live_variant(folder, store, options.variant)
     if not sys.stdin.isatty():
         raise LiveError("a person approves what they saw: give --sha256, which `autoresearch-node live show` prints")
@@ -129,6 +146,9 @@ def _asked(options: argparse.Namespace, folder: Folder, store: Store) -> str | N
 
 
 def _withdraw(options: argparse.Namespace, config: Config) -> int:
+    from node.live.approval import withdraw
+    from node.live.store import opened
+
     folder = _folder(options)
     with opened(folder.root) as store:
         withdraw(folder, store, options.variant)
@@ -152,6 +172,11 @@ def _serve(options: argparse.Namespace, config: Config) -> int:
 
 
 def _dashboard(options: argparse.Namespace, config: Config) -> int:
+    import trio
+
+    from node.view.web.dashboard import print_url
+    from node.view.web.live import show_live
+
     folder = _folder(options)
 
     def log(event: str, why: str = "", **_: object) -> None:
@@ -164,6 +189,9 @@ def _dashboard(options: argparse.Namespace, config: Config) -> int:
 
 
 def _assign(options: argparse.Namespace, config: Config) -> int:
+    from node.live.mailing import Columns, assign
+    from node.live.store import opened
+
     folder = _folder(options)
     with opened(folder.root) as store:
         texts = {arm.id: store.content(arm.id).decode("utf-8").strip().partition("\n")[0] for arm in store.arms()}
@@ -181,6 +209,12 @@ def _assign(options: argparse.Namespace, config: Config) -> int:
 
 
 def _import(options: argparse.Namespace, config: Config) -> int:
+    from node.live.mailing import Columns, read_results
+    from node.live.store import opened
+    from node.live.watch import live_log, settle
+    from node.view.model import live as model
+    from node.view.terminal import live_table
+
     folder = _folder(options)
     columns = Columns(options.recipient, options.variant, options.sent)
     with opened(folder.root) as store:
@@ -199,6 +233,10 @@ def _import(options: argparse.Namespace, config: Config) -> int:
 
 
 def _export(options: argparse.Namespace, config: Config) -> int:
+    from node.live.store import opened
+    from node.view.model import live as model
+    from node.view.terminal import live_table
+
     folder = _folder(options)
     with opened(folder.root) as store:
         if options.for_peers:

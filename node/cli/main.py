@@ -2,6 +2,9 @@
 
 Every reading command works beside a running node and, but for `dashboard`, has `--json`. Errors a person can cause end
 with one sentence that says what to do, and exit status 2.
+
+A command imports what it needs when it runs, and no file of this package imports more than its arguments take: a start
+costs .1 s and 20 MiB so, and more than ten times the time with everything that any command needs.
 """
 
 from __future__ import annotations
@@ -16,10 +19,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-import trio
-
-from node.app import doctor
-from node.app.researched import descriptions, id_of, remembered
 from node.cli import completion, overviews
 from node.cli.examples import overview, texts
 from node.cli.home_parts import add_key_commands, add_ledger_commands
@@ -28,32 +27,20 @@ from node.cli.live import add_commands as add_live_commands
 from node.cli.mcp import add_commands as add_mcp_commands
 from node.cli.objective import add_commands as add_objective_commands
 from node.cli.peer import add_commands as add_peer_commands
+from node.cli.reading import add_commands as add_reading_commands
+from node.cli.reading import existing_home, opened, record_of
 from node.cli.service import add_commands as add_service_commands
 from node.cli.settings import add_command as add_settings_command
 from node.cli.suggestions import add_commands as add_suggestion_commands
 from node.cli.swarm import add_commands as add_swarm_commands
-from node.cli.terminal import CommandParser, print_value, show_all_characters, where_it_failed
-from node.execution.parsing.parser import SourceParser
+from node.cli.terminal import CommandParser, UsageError, print_value, show_all_characters, where_it_failed
 from node.ledger.error import LedgerError
-from node.ledger.store import Ledger
 from node.platform.config import Config, ConfigError, load_config
 from node.platform.durations import end_of, paused_text, seconds_in
 from node.platform.environment import forget_what_libraries_read
 from node.platform.file_trouble import HomeError, in_words
-from node.platform.home import Home
-from node.platform.log import read_log, render_line
 from node.platform.program import in_hints
-from node.proposers.suggestion_choices import KeptChoices
-from node.view.model import leaderboard as data
-from node.view.model import strategy
-from node.view.model.compare import NotComparableError, compare
-from node.view.model.live_run import live
-from node.view.model.suggestions import fate
-from node.view.terminal import checkup, compare_table, strategy_table, tables, transfer_table
 from protocol.codec import MalformedError
-from protocol.identity import peer_id_of
-from protocol.objective import Invite, encode_invite
-from protocol.records import Hypothesis, Record
 
 INTERRUPTED = 130  # a shell's exit status for a program that Ctrl-C ended: 128 + SIGINT
 
@@ -102,10 +89,6 @@ def _first_of(group: BaseExceptionGroup[BaseException]) -> OSError | sqlite3.Err
         return _first_of(first)
     assert isinstance(first, (OSError, sqlite3.Error))
     return first
-
-
-class UsageError(Exception):
-    """The command cannot be carried out as given; the text says what to do."""
 
 
 def duration(text: str) -> float:
@@ -189,7 +172,7 @@ def _parser(listing: bool = True) -> argparse.ArgumentParser:
     listed: dict[str, str] | None = {} if listing else None
     command = _adder(commands, listed=listed)
     _add_running(command)
-    _add_reading(command)
+    add_reading_commands(command)
     add_commands(command)
     overviews.add_commands(command)
     add_suggestion_commands(command)
@@ -261,25 +244,6 @@ def _add_running(command: Callable[..., argparse.ArgumentParser]) -> None:
     shell.add_argument("shell", choices=completion.SHELLS)
 
 
-def _add_reading(command: Callable[..., argparse.ArgumentParser]) -> None:
-    command("status", _status, "what this node is doing, its best result, its records and its peers")
-    board = command(
-        "leaderboard", _leaderboard, "how far each node has got, and every discovery: gain claimed and replicated"
-    )
-    board.add_argument(
-        "--objective", dest="researched", metavar="NAME|ID", help="another one that this home has researched"
-    )
-    command("strategy", _strategy, "expected gain of each kind of idea, and what is likely to be tried next")
-    log = command("log", _log, "the node's log: what happened, one event a line")
-    log.add_argument("-f", "--follow", action="store_true", help="keep printing events as they are logged")
-    show = command("show", _show, "everything about one record: claim, edit, runs, replications, lineage")
-    show.add_argument("id", metavar="ID", help="a record id or the start of one")
-    both = command("compare", _compare, "two records side by side: gains, runs, costs, and how their sources differ")
-    for name in ("a", "b"):
-        both.add_argument(name, metavar="ID", help="a record id or the start of one")
-    command("records", _records, "every record held, in the order of arrival")
-
-
 def _add_taking_part(command: Callable[..., argparse.ArgumentParser]) -> None:
     again = command("reproduce", _reproduce, "repeat the runs of a record on this machine and compare every value")
     again.add_argument("id", metavar="ID", help="a record id or the start of one")
@@ -295,16 +259,6 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(options, name, None)) is not None}
 
 
-def _open(options: argparse.Namespace, config: Config) -> tuple[Home, Ledger]:
-    home = Home(config.home)
-    return home, Ledger.read(home.ledger)
-
-
-def _own(ledger: Ledger) -> str | None:
-    author = ledger.settings.author
-    return peer_id_of(author) if author else None
-
-
 def _join(options: argparse.Namespace, config: Config) -> int:
     from node.app.joining import join  # starts the network and research stack, which the reading commands do without
 
@@ -312,7 +266,9 @@ def _join(options: argparse.Namespace, config: Config) -> int:
 
 
 def _invite(options: argparse.Namespace, config: Config) -> int:
-    home, _ = _open(options, config)
+    from protocol.objective import Invite, encode_invite
+
+    home, _ = opened(options, config)
     running = home.read_status()
     if running is None or not running.get("addresses"):
         raise UsageError(
@@ -334,113 +290,32 @@ def _invite(options: argparse.Namespace, config: Config) -> int:
 
 
 def _pause(options: argparse.Namespace, config: Config) -> int:
-    home = _existing_home(config)
+    home = existing_home(config)
     home.pause(options.until if options.until is not None else float("inf"))
     print(paused_text(options.until), file=sys.stderr)
     return 0
 
 
 def _resume(options: argparse.Namespace, config: Config) -> int:
-    print("resumed" if _existing_home(config).resume() else "there was no pause", file=sys.stderr)
+    print("resumed" if existing_home(config).resume() else "there was no pause", file=sys.stderr)
     return 0
-
-
-def _existing_home(config: Config) -> Home:
-    home = Home(config.home)
-    if not home.root.exists():
-        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
-    return home
-
-
-def _status(options: argparse.Namespace, config: Config) -> int:
-    home, ledger = _open(options, config)
-    running = home.read_status()
-    value = data.status(ledger, running) | {"live": live(home, running)}
-    print_value(options, value, lambda: tables.status(value))
-    return 0
-
-
-def _leaderboard(options: argparse.Namespace, config: Config) -> int:
-    home = Home(config.home)
-    with remembered(home) as memory:
-        asked = id_of(options.researched, memory) if options.researched is not None else None
-    ledger = Ledger.read(home.ledger, asked)
-    value = data.leaderboard(ledger)
-    print_value(options, value, lambda: tables.leaderboard(value, _own(ledger)))
-    return 0
-
-
-def _strategy(options: argparse.Namespace, config: Config) -> int:
-    _, ledger = _open(options, config)
-    value = strategy.strategy(ledger)
-    print_value(options, value, lambda: strategy_table.table(value))
-    return 0
-
-
-def _log(options: argparse.Namespace, config: Config) -> int:
-    home = _existing_home(config)
-    colour = sys.stdout.isatty()
-    with remembered(home) as ledger:
-        current = ledger.settings.objective if ledger is not None else None
-        if current is not None:
-            print(f"log of {home.root}; it researches {descriptions(ledger)[current].name}", file=sys.stderr)
-    try:
-        for event in read_log(home.root, options.follow):
-            print(json.dumps(event) if options.json else render_line(event, colour), flush=options.follow)
-    except KeyboardInterrupt:
-        return 0
-    return 0
-
-
-def _show(options: argparse.Namespace, config: Config) -> int:
-    home, ledger = _open(options, config)
-    record = _record(ledger, options.id)
-    value = trio.run(data.show, ledger, record, SourceParser())
-    if isinstance(record.body, Hypothesis):
-        choices = KeptChoices(home.suggestion_choices)()
-        value["fate"] = fate(record, ledger, choices, config.has_model, home.read_status())
-    print_value(options, value, lambda: tables.show(value))
-    return 0
-
-
-def _compare(options: argparse.Namespace, config: Config) -> int:
-    _, ledger = _open(options, config)
-    a, b = _record(ledger, options.a), _record(ledger, options.b)
-    try:
-        value = trio.run(compare, ledger, a, b, SourceParser())
-    except NotComparableError as error:
-        raise UsageError(str(error)) from None
-    print_value(options, value, lambda: compare_table.table(value))
-    return 0
-
-
-def _records(options: argparse.Namespace, config: Config) -> int:
-    _, ledger = _open(options, config)
-    rows = data.records(ledger)
-    print_value(options, rows, lambda: tables.records(rows, ledger.settings.objective_name))
-    return 0
-
-
-def _record(ledger: Ledger, prefix: str) -> Record:
-    record = ledger.get(prefix)
-    if record is None:
-        raise UsageError(f"no single record starts with {prefix!r}; `autoresearch-node records` lists them")
-    return record
 
 
 def _reproduce(options: argparse.Namespace, config: Config) -> int:
     from node.app import reproduce  # brings the research stack, which the reading commands do without
     from node.objective.limits import host_limits
+    from node.view.terminal import tables
 
-    home, ledger = _open(options, config)
+    home, ledger = opened(options, config)
     objective = config.objective if options.objective else None  # without the option, the one this home holds
-    rows = reproduce.rows(home, ledger, _record(ledger, options.id), objective, host_limits(config), config.sandbox)
+    rows = reproduce.rows(home, ledger, record_of(ledger, options.id), objective, host_limits(config), config.sandbox)
     print_value(options, rows, lambda: tables.reproduced(rows))
     return 0 if all(row["same"] for row in rows) else 1
 
 
 def _promote(options: argparse.Namespace, config: Config) -> int:
     from node.cli.promote import promote  # brings the research stack, which the reading commands do without
+    from node.view.terminal import transfer_table
 
     value = promote(options.id, options.scale, config)
     print_value(options, value, lambda: transfer_table.promoted(value))
@@ -449,8 +324,9 @@ def _promote(options: argparse.Namespace, config: Config) -> int:
 
 def _finalize(options: argparse.Namespace, config: Config) -> int:
     from node.app.finalize import FinalizeError, finalize
+    from node.view.terminal import tables
 
-    home, ledger = _open(options, config)
+    home, ledger = opened(options, config)
     home.mark_workspace(ledger.objective)
     workspace = home.workspace(ledger.objective)
     try:
@@ -475,5 +351,8 @@ def _completion(options: argparse.Namespace, config: Config) -> int:
 
 
 def _doctor(options: argparse.Namespace, config: Config) -> int:
+    from node.app import doctor
+    from node.view.terminal import checkup
+
     findings = doctor.checkup(config)
     return checkup.report(findings, as_json=options.json)

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING
 
 from node.cli.terminal import print_value
 from node.ledger.error import LedgerError
-from node.ledger.store import Ledger
 from node.platform.config import Config
 from node.platform.home import Home
-from node.platform.log import one_line
-from node.view.model.folds import Folds
-from node.view.model.peer import author_of, peer_page, without_records
-from node.view.model.swarm import online_peers
-from node.view.terminal import peer_table
-from protocol.identity import peer_id_of
 
 if TYPE_CHECKING:
     from node.network import PeerCheck
@@ -42,6 +35,13 @@ def add_commands(command: Command) -> None:
 
 
 def _show(options: argparse.Namespace, config: Config) -> int:
+    from node.ledger.store import Ledger
+    from node.view.model.folds import Folds
+    from node.view.model.peer import author_of, peer_page, without_records
+    from node.view.model.swarm import online_peers
+    from node.view.terminal import peer_table
+    from protocol.identity import peer_id_of
+
     home = Home(config.home)
     folds, running = Folds.of(Ledger.read(home.ledger)), home.read_status()
     author = author_of(folds, options.peer)
@@ -76,6 +76,8 @@ def _check(options: argparse.Namespace, config: Config) -> int:
 
 def lines(found: PeerCheck) -> list[str]:
     """What was found at one address, as far as it came, and what is wrong last."""
+    from node.platform.log import one_line
+
     told = [one_line(found.address)]
     if found.connect_seconds is not None:
         told.append(f"  connected   in {1000 * found.connect_seconds:.0f} ms, and it has proved its peer id")

@@ -13,8 +13,6 @@ from node.cli.terminal import print_value
 from node.ledger.error import LedgerError
 from node.platform.config import Config, load_config
 from node.platform.home import Home
-from node.platform.settings import SettingError, change, reset, settings, undo
-from node.view.terminal import settings_table
 
 Command = Callable[..., argparse.ArgumentParser]
 PIPE_COLUMNS = 160
@@ -35,6 +33,9 @@ def add_command(command: Command) -> None:
 
 
 def _settings(options: argparse.Namespace, config: Config) -> int:
+    from node.platform.settings import SettingError, settings
+    from node.view.terminal import settings_table
+
     home = Home(config.home)
     try:
         said = _changed(options, config)
@@ -54,6 +55,8 @@ def _settings(options: argparse.Namespace, config: Config) -> int:
 
 def _changed(options: argparse.Namespace, config: Config) -> str:
     """What was done, in a sentence; "" where a person only looks. Raises SettingError."""
+    from node.platform.settings import SettingError, change, reset, undo
+
     if options.undo:
         return undo(config)
     if options.reset:

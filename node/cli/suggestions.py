@@ -10,21 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import trio
-
 from node.cli.terminal import print_value
-from node.execution.parsing.parser import SourceParser
 from node.ledger.error import LedgerError
-from node.ledger.store import Ledger
-from node.objective.catalog import paths_in
 from node.platform.config import Config
 from node.platform.home import Home
 from node.platform.program import in_hints, typed
-from node.proposers.suggestion_choices import KeptChoices
-from node.proposers.suggestion_decisions import Decisions
-from node.proposers.suggestion_inbox import SuggestionError, ends_first, leave, outlook, read_edit, suggestion_of
-from node.view.model.suggestions import suggestions
-from node.view.terminal import suggestion_table
 
 Command = Callable[..., argparse.ArgumentParser]
 DECISIONS = ("up", "down", "veto", "allow", "take-back")
@@ -54,6 +44,13 @@ def add_commands(command: Command) -> None:
 
 
 def _suggest(options: argparse.Namespace, config: Config) -> int:
+    import trio
+
+    from node.execution.parsing.parser import SourceParser
+    from node.ledger.store import Ledger
+    from node.objective.catalog import paths_in
+    from node.proposers.suggestion_inbox import SuggestionError, ends_first, leave, outlook, read_edit, suggestion_of
+
     home = Home(config.home)
     ledger = Ledger.read(home.ledger)
     author, baseline, editable = ledger.settings.author, ledger.settings.baseline, ledger.settings.editable
@@ -70,6 +67,13 @@ def _suggest(options: argparse.Namespace, config: Config) -> int:
 
 
 def _suggestions(options: argparse.Namespace, config: Config) -> int:
+    from node.ledger.store import Ledger
+    from node.proposers.suggestion_choices import KeptChoices
+    from node.proposers.suggestion_decisions import Decisions
+    from node.proposers.suggestion_inbox import SuggestionError
+    from node.view.model.suggestions import suggestions
+    from node.view.terminal import suggestion_table
+
     home = Home(config.home)
     ledger = Ledger.read(home.ledger)
     choices = KeptChoices(home.suggestion_choices)

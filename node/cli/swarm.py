@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from node.app.swarms import begin_private, open_again
 from node.cli.terminal import agrees
 from node.platform.config import Config
 from node.platform.home import Home
@@ -32,6 +31,8 @@ def _asking(options: argparse.Namespace) -> Callable[[str], bool]:
 
 
 def _new(options: argparse.Namespace, config: Config) -> int:
+    from node.app.swarms import begin_private
+
     home = Home(config.home)
     name = begin_private(home, _asking(options))
     if name is None:
@@ -42,6 +43,8 @@ def _new(options: argparse.Namespace, config: Config) -> int:
 
 
 def _open(options: argparse.Namespace, config: Config) -> int:
+    from node.app.swarms import open_again
+
     done = open_again(Home(config.home), _asking(options))
     print(done or "nothing was changed")
     return 0 if done else 1

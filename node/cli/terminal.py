@@ -12,9 +12,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from rich.console import Console, RenderableType
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
 
 from node.platform.program import NAME, typed
 
@@ -48,8 +49,14 @@ MOST_OWNERS = 4
 WORD = re.compile(r"invalid choice: '([^']*)'|unrecognized arguments: (\S+)")
 
 
+class UsageError(Exception):
+    """The command cannot be carried out as given; the text says what to do."""
+
+
 def console(pipe_columns: int = PIPE_COLUMNS) -> Console:
     """Standard output for tables. A pipe has no width of its own: there tables get so much."""
+    from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else pipe_columns)
 
 

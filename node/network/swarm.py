@@ -28,7 +28,6 @@ from node.network.content.serve import Blobs
 from node.network.discovery.address_book import Standing
 from node.network.discovery.addresses import PeerDiscovery
 from node.network.discovery.kad.visits import Visits
-from node.network.discovery.mdns import MdnsDiscovery
 from node.network.discovery.named_peers import NamedPeers
 from node.network.discovery.rendezvous import meet_strangers
 from node.network.discovery.upnp import PortMapping
@@ -265,6 +264,8 @@ class Network:
     async def _run_mdns(self) -> None:
         if not self._settings.lan:
             await trio.sleep_forever()
+        from node.network.discovery.mdns import MdnsDiscovery  # brings zeroconf and asyncio, a few MiB
+
         await MdnsDiscovery(
             self._host.peer_id, self._store.objective, self._host.local_addresses(), self._learn_chosen
         ).run()

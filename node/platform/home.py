@@ -34,13 +34,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from node.platform.file_trouble import HomeError, read_file, trouble
-from node.platform.key_mark import KeyMark
 from node.platform.private_files import DRAFT, write_private
-from protocol.identity import KEY_BYTES, Identity
-from protocol.objective import SWARM_KEY_BYTES
+
+if TYPE_CHECKING:  # imported where a key is read: they bring a library of ciphers, which most commands do without
+    from node.platform.key_mark import KeyMark
+    from protocol.identity import Identity
 
 MAX_LIVE_FOLDERS = 20
 FEED_KEY = re.compile(r"[A-Za-z0-9_-]{32}")
@@ -167,6 +168,8 @@ class Home:
 
     def identity(self) -> Identity:
         """The node's own key, made on first use. Raises HomeError when the file is no key, or cannot be used."""
+        from protocol.identity import Identity
+
         content = read_file(self.key, MAX_KEY_FILE)
         if content is None:
             return self._make_key()
@@ -179,6 +182,8 @@ class Home:
 
     def _make_key(self) -> Identity:
         """A new key. Its mark is begun before: a key without a mark may have signed nobody knows how much."""
+        from protocol.identity import KEY_BYTES, Identity
+
         seed = os.urandom(KEY_BYTES)
         identity = Identity.from_seed(seed)
         try:
@@ -204,6 +209,8 @@ class Home:
 
     def key_mark(self, identity: Identity) -> KeyMark:
         """How far this key has signed. Raises HomeError when that cannot be read."""
+        from node.platform.key_mark import KeyMark
+
         return KeyMark.read(self.root / "identity.signed", identity.author)
 
     def swarm_key(self, objective_id: bytes | None) -> bytes | None:
@@ -213,6 +220,8 @@ class Home:
         `give_swarm` says whose it is it counts for every objective, so that none is open by mistake. Raises HomeError
         when the file is no key.
         """
+        from protocol.objective import SWARM_KEY_BYTES
+
         path = self._swarm(objective_id) / "swarm.key" if objective_id is not None else self.root / "swarm.key"
         if not path.exists():
             path = self.root / "swarm.key"
@@ -373,9 +382,16 @@ class Home:
             return None
         return port if 0 < port < 1 << 16 else None
 
-    def remember_port(self, port: int) -> None:
-        _refuse_odd(self.root / "port")
-        write_private(self.root / "port", f"{port}\n".encode())
+    def remember_port(self, port: int) -> str | None:
+        """Keep the port for the next start. On a full disk the node goes on without; why, is returned."""
+        path = self.root / "port"
+        try:
+            _refuse_odd(path)
+            if self.remembered_port() != port:
+                write_private(path, f"{port}\n".encode())
+        except OSError as error:
+            return trouble(path, error)
+        return None
 
     def public_answer(self) -> bool | None:
         """Whether strangers may find this node, as a person has answered; None when nobody was asked yet."""

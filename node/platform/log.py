@@ -29,12 +29,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-import structlog
-from structlog.typing import FilteringBoundLogger
-
 from node.platform.environment import variable
 from node.platform.file_trouble import trouble
+from node.platform.hidden_imports import hidden
 from node.platform.program import in_hints
+
+with hidden("rich", "greenlet"):  # for output of structlog's own making, which no log here is: 4 MiB
+    import structlog
+    from structlog.typing import FilteringBoundLogger
 
 Json = dict[str, Any]  # a JSON object: what a view gives to the code that shows it
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from node.execution.hidden_packages import hidden_paths
 from node.execution.sandbox.layers import Layers, tier
@@ -17,8 +18,6 @@ from node.platform.config import OPENAI_URL, Config
 from node.platform.environment import variables
 from node.platform.home import Home
 from node.platform.log import Log
-from node.proposers.agent import BRIEF_FILE, DESCRIPTION_FILE, Access, Agent, AgentOrder, program_of, results_of
-from node.proposers.agent_proxy import Account
 from node.proposers.agent_service import Reach
 from node.proposers.agent_setup import agent_setup, key_in
 from node.proposers.catalogue import Catalogue, read_ideas
@@ -33,6 +32,9 @@ from node.proposers.suggested import Suggested, SuggestionNotes, in_words
 from node.proposers.suggestion_choices import KeptChoices
 from node.proposers.thinning import Thinning
 from node.trials.cached_runner import CachedRunner
+
+if TYPE_CHECKING:
+    from node.proposers.agent import AgentOrder
 
 
 def configured(config: Config, cached_runner: CachedRunner, layers: Layers, author: bytes, log: Log) -> list[Proposer]:
@@ -134,6 +136,8 @@ def _agent(
 ) -> Proposer | None:
     if not (config.agent_use or config.agent_command):
         return None
+    from node.proposers.agent import BRIEF_FILE, DESCRIPTION_FILE, Agent, results_of  # with an HTTP client
+
     taken = {BRIEF_FILE, DESCRIPTION_FILE} & set(cached_runner.objective.editable)
     if taken:
         log("agent not used", level="warning", why=f"its own {taken.pop()} would stand in the place of the objective's")
@@ -159,6 +163,8 @@ def _agent(
 
 def _own_agent(config: Config, hidden: tuple[Path, ...], log: Log) -> AgentOrder | str:
     """How the person's own command is run, or why it is not."""
+    from node.proposers.agent import AgentOrder, program_of
+
     command = program_of(config.agent_command)
     if command is None:
         return f"there is no program {config.agent_command[0]!r}; see [agent]"
@@ -170,6 +176,9 @@ def _own_agent(config: Config, hidden: tuple[Path, ...], log: Log) -> AgentOrder
 
 def _known_agent(config: Config, hidden: tuple[Path, ...], layers: Layers, spending: Spending) -> AgentOrder | str:
     """How an agent that is known by name is run, or why it is not."""
+    from node.proposers.agent import Access, AgentOrder
+    from node.proposers.agent_proxy import Account
+
     found = agent_setup(config)
     if isinstance(found, str):
         return found

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-from rich.progress import Progress as Bar
+from typing import TYPE_CHECKING
 
 from node.execution.run_progress import Progress
 from node.platform.log import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
 
 REFRESH_SECONDS = 0.1
 
@@ -22,7 +24,7 @@ class RunBar:
     """
 
     def __init__(self) -> None:
-        self._console = Console()
+        self._console = _terminal()
         self._bar: Bar | None = None
         self._drawn = 0.0
 
@@ -37,7 +39,7 @@ class RunBar:
     def show(self, title: str, progress: Progress) -> None:
         """Draw the bar, or redraw it if it is not fresh."""
         now = time.monotonic()
-        if not self._console.is_interactive or (self._bar is not None and now - self._drawn < REFRESH_SECONDS):
+        if self._console is None or (self._bar is not None and now - self._drawn < REFRESH_SECONDS):
             return
         self._drawn = now
         if self._bar is None:
@@ -56,7 +58,19 @@ class RunBar:
             self._bar = None
 
 
+def _terminal() -> Console | None:
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console  # here, since a node that runs as a service draws nothing
+
+    console = Console()
+    return console if console.is_interactive else None
+
+
 def _new_bar(console: Console) -> Bar:
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
+
     # Redrawn only by show(): no thread. While it stands, standard output goes above it.
     return Bar(
         TextColumn("  {task.fields[title]}", markup=False),

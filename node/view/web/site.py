@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import trio
@@ -18,7 +18,9 @@ from node.view.model.compare import NotComparableError
 from node.view.model.dashboard import DashboardModel
 from node.view.web.actions import Actions
 from node.view.web.gate import FEED, SAFETY, TYPES, Gate, act, as_json, nothing, static_files
-from node.view.web.live import LivePages
+
+if TYPE_CHECKING:
+    from node.view.web.live import LivePages
 
 READ_SECONDS = 0.5  # between two readings of the ledger while a page is open
 HEARTBEAT_SECONDS = 5.0  # between two messages to a page; by one that cannot be sent, a closed page is noticed
@@ -38,7 +40,7 @@ class Site:
         self._gate = Gate(port, "`autoresearch-node dashboard` or `join`", feed_key)
         self._home = f"http://127.0.0.1:{port}/"
         self._feed = f"{FEED}?key={feed_key}"
-        self._lives = {str(number): LivePages(folder) for number, folder in enumerate(lives)}
+        self._lives = {str(number): _live_pages(folder) for number, folder in enumerate(lives)}
         self._names = [folder.name for folder in lives]
         self._streams = 0
         self._projections: Mapping[str, Callable[[], object]] = {
@@ -182,6 +184,12 @@ class Site:
                 await trio.sleep(READ_SECONDS)
         finally:
             self._streams -= 1
+
+
+def _live_pages(folder: Path) -> LivePages:
+    from node.view.web.live import LivePages  # brings numpy, 10 MiB, which a node without live tests does without
+
+    return LivePages(folder)
 
 
 def _found_or_not(value: object | None) -> Response:
