@@ -13,8 +13,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+from node.execution import fork_servers
 from node.execution.sandbox import launch
 from node.platform import program
+from tests.node.execution.kept_servers import KEPT
 
 # Where tests take longest: of two workers, one that began these last would keep the other waiting.
 BEGUN_FIRST = {"swarm", "test_runner.py"}
@@ -77,6 +79,16 @@ def _unmarked_tests_touch_nothing(request: pytest.FixtureRequest, monkeypatch: p
 def _hints_name_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where this program is installed makes no difference to what tests see of hints."""
     monkeypatch.setattr(program, "started_from", lambda: None)
+
+
+def kept_servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this test have the fork servers of those before; where they are what is tested, a module has its own."""
+    if request.node.get_closest_marker("sandbox") is not None:
+        monkeypatch.setattr(fork_servers, "start_server", KEPT.start_server)
+
+
+def pytest_sessionfinish() -> None:
+    KEPT.end()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -133,6 +133,7 @@ def test_joining_fetches_nothing_and_says_how_to(tmp_path: Path, capsys: pytest.
         assert len(server.ranges("/first")) == 1
 
 
+@pytest.mark.long
 async def test_peers_give_what_was_downloaded_where_they_cannot_give_the_data(
     tmp_path: Path, layers: Layers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,11 @@ UNSEEDED = in_step(
 ).replace("import", "import random\nimport numpy as np\nimport", 1)
 
 
+@pytest.fixture(autouse=True)
+def kept_servers() -> None:
+    """Servers are what is tested here, so each test starts its own."""
+
+
 @pytest.fixture(scope="module")
 def layers() -> Layers:
     return probe()
@@ -164,6 +169,7 @@ async def test_weights_are_limited_by_the_objective(objective: Objective, layers
     assert outcome.log_tail == "the model has 2.1 MB of weights; 1.0 MB at most ([budget] weights_mb)"
 
 
+@pytest.mark.long
 def test_nothing_is_left_of_a_run_in_the_nodes_descriptors(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ from node.objective.schema import Objective
 from node.platform.concurrency import gather
 from scripts.loaded_machine import dearer
 from tests.node.execution.cheats import BASELINE, CHEATS, in_step
+from tests.node.execution.kept_servers import workers_left
 from tests.node.execution.sandbox.conftest import only
 from tests.node.execution.sandbox.tiers import TIERS
 from tests.node.execution.small_objective import IN_FILES, TOKENS, small_in_files, small_objective
@@ -50,11 +51,6 @@ def in_files(tmp_path_factory: pytest.TempPathFactory, layers: Layers) -> Object
 
 def ignore(*_: object, **__: object) -> None:
     """Progress and events that no test reads."""
-
-
-def workers_left() -> list[int]:
-    """Processes below this one, less those that read repositories for tests that were before."""
-    return [child.pid for child in psutil.Process().children(recursive=True) if child.name() != "git"]
 
 
 async def test_an_honest_run_scores_and_the_same_seed_gives_the_same_bits_alone_and_beside_others(
@@ -181,6 +177,7 @@ async def test_a_frozen_run_uses_nothing_and_ends_with_the_same_bits(
     assert seen[-1].seconds < elapsed - 1.2, "nor is it shown as time that the run took"
 
 
+@pytest.mark.long
 async def test_a_pause_is_no_part_of_the_seconds_of_a_run_that_fails_after_it(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:

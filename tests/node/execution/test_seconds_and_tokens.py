@@ -72,6 +72,7 @@ async def test_a_budget_in_seconds_is_of_cpu_time_and_a_test_can_cut_it(layers: 
     assert 5.9 < longer.cpu_seconds < 7.5
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 async def test_who_goes_on_after_the_end_of_a_budget_in_seconds_is_ended(layers: Layers, tmp_path: Path) -> None:
     objective = timed(tmp_path, 1)

@@ -65,6 +65,7 @@ async def test_a_run_repeats_to_the_bit_and_its_holdout_is_scored(layers: Layers
     assert holdout.value not in (None, first.value)
 
 
+@pytest.mark.long
 async def test_a_source_is_not_told_the_seed(layers: Layers, tmp_path: Path) -> None:
     objective = drawn_objective(tmp_path)
     async with Runner(objective, layers, tmp_path / "weights", ignore) as runner:

@@ -240,6 +240,7 @@ async def test_a_damaged_snapshot_costs_the_time_and_not_the_run(
     assert events.names == ["run begun anew"]
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 async def test_a_run_that_names_nothing_leaves_nothing_and_begins_anew(
     objective: Objective, layers: Layers, tmp_path: Path, whole: Outcome
@@ -293,6 +294,7 @@ async def test_snapshots_that_come_too_soon_are_not_kept(objective: Objective, l
     assert not found
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 async def test_a_source_that_fills_the_disk_leaves_the_ledger_its_room(
     objective: Objective, layers: Layers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

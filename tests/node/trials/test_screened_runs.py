@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from node.execution.runner import UNFINISHED, Runner
@@ -23,6 +22,7 @@ from node.trials.early_end import is_control
 from node.trials.own_seeds import OwnSeeds
 from tests.node.conftest import NoView
 from tests.node.execution.drawn_objective import drawn_objective
+from tests.node.execution.kept_servers import workers_left
 from tests.node.records_for_tests import Author
 
 pytestmark = pytest.mark.sandbox
@@ -61,10 +61,6 @@ def saying(source: str, loss: str, control: bool = False) -> str:
     changed = source.replace(SAID, f"task.report(model, {loss})")
     texts = (f"{changed}\n# {number}\n" for number in range(1000))
     return next(text for text in texts if is_control(hashlib.sha256(text.encode()).digest()) == control)
-
-
-def workers_left() -> list[int]:
-    return [child.pid for child in psutil.Process().children(recursive=True) if child.name() != "git"]
 
 
 async def test_a_run_that_is_plainly_losing_is_ended_and_not_begun_again_after_a_restart(tmp_path: Path) -> None:
@@ -123,6 +119,7 @@ async def test_a_control_that_recovers_teaches_to_let_runs_of_its_category_go_on
     assert other.ended_at is not None  # of another category nothing was learnt
 
 
+@pytest.mark.long
 async def test_where_the_parent_was_not_run_the_run_goes_to_its_end(tmp_path: Path) -> None:
     with machine(tmp_path) as (runs, _):
         parent = runs.ledger.put_blob(runs.objective.source.encode())
@@ -132,6 +129,7 @@ async def test_where_the_parent_was_not_run_the_run_goes_to_its_end(tmp_path: Pa
     assert outcome.value is not None
 
 
+@pytest.mark.long
 async def test_a_source_that_fails_fails_as_ever_and_is_no_screening(tmp_path: Path) -> None:
     with machine(tmp_path) as (runs, _):
         parent = runs.ledger.put_blob(runs.objective.source.encode())

@@ -109,6 +109,7 @@ async def test_a_run_gets_the_gpu_that_has_most_memory_free_and_gives_it_back(
         assert outcome.value == 2.0
 
 
+@pytest.mark.long
 async def test_with_one_gpu_runs_wait_for_each_other(
     objective: Objective, machine: Layers, gpus: tuple[Gpu, ...], tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ async def test_what_compiles_is_trained_and_examined_and_does_not_pay_for_compil
     assert max(progress.share for _, progress in seen if progress.phase == "train") > 0.3
 
 
+@pytest.mark.long
 async def test_where_a_source_may_start_no_programs_it_trains_uncompiled(
     objective: Objective, driver: StandInDriver, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

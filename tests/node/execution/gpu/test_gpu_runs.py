@@ -26,6 +26,7 @@ from node.execution.sandbox.layers import Layers
 from node.objective.schema import Objective
 from scripts.gpu_stand_in import StandInDriver, stand_in
 from tests.node.execution.gpu.conftest import TOKENS, Events, RunnerMaker
+from tests.node.execution.kept_servers import workers_left
 from tests.node.execution.sandbox.conftest import only
 from tests.node.execution.sandbox.tiers import TIERS
 
@@ -36,11 +37,6 @@ ENDS_IN = 20.0  # seconds for a run to be ended and cleared away, on a busy mach
 
 def ignore(*_: object, **__: object) -> None:
     """Progress and events that no test reads."""
-
-
-def rooms_left() -> list[int]:
-    """Processes below this one, less those that read repositories for tests that were before."""
-    return [child.pid for child in psutil.Process().children(recursive=True) if child.name() != "git"]
 
 
 def with_line(objective: Objective, line: str) -> str:
@@ -92,7 +88,7 @@ async def test_a_run_on_a_gpu_scores_as_one_on_processors_and_its_successor_wait
         third_room = await wait_warm(runner)
         await runner.cool_down()
         assert not third_room.alive
-        assert not rooms_left()
+        assert not workers_left()
     assert first.failure is None, first.log_tail
     assert (second.value, second.checkpoints) == (expected.value, expected.checkpoints)
     assert first.metrics["bits"] == expected.metrics["bits"]  # its score, but for the price of its length
@@ -102,7 +98,7 @@ async def test_a_run_on_a_gpu_scores_as_one_on_processors_and_its_successor_wait
     assert 0 < first.cpu_seconds <= first.wall_seconds  # seconds of the GPU
     assert first_step[0] < 5  # no import of torch, which takes that long on a machine as busy as one that runs tests
     assert driver.asked > 0
-    assert not rooms_left()
+    assert not workers_left()
     assert not any(folder.exists() for folder in folders)
 
 
@@ -146,7 +142,7 @@ async def test_whatever_ends_a_run_is_an_outcome_and_leaves_no_process_and_no_me
             assert use is not None
             assert set(use.processes) <= rooms_ahead(runner), what
         await runner.cool_down()
-        assert not rooms_left()
+        assert not workers_left()
     assert not events.of("GPU set aside")
 
 
@@ -156,6 +152,7 @@ def rooms_ahead(runner: Runner) -> set[int]:
     return {child.pid for room in ahead for child in psutil.Process(room.process.pid).children(recursive=True)}
 
 
+@pytest.mark.long
 async def test_a_hang_ends_at_its_time_even_if_it_ignores_signals(objective: Objective, runner_of: RunnerMaker) -> None:
     short = replace(objective, budget=replace(objective.budget, wall_seconds=4.0))
     line = "import signal, threading; signal.signal(signal.SIGTERM, signal.SIG_IGN); threading.Event().wait()"
@@ -166,7 +163,7 @@ async def test_a_hang_ends_at_its_time_even_if_it_ignores_signals(objective: Obj
         took = time.monotonic() - begun
     assert (outcome.value, outcome.failure) == (None, "timeout")
     assert took < 4 + ENDS_IN
-    assert not rooms_left()
+    assert not workers_left()
 
 
 async def test_a_run_that_takes_more_of_the_gpu_than_it_may_is_ended_for_it(
@@ -184,7 +181,7 @@ async def test_a_run_that_takes_more_of_the_gpu_than_it_may_is_ended_for_it(
     assert took < ENDS_IN
     (exceeded,) = events.of("GPU memory exceeded")
     assert exceeded["used_mb"] > exceeded["allowed_mb"] == 900
-    assert not rooms_left()
+    assert not workers_left()
 
 
 @pytest.mark.long
@@ -213,6 +210,7 @@ async def test_a_gpu_that_does_not_get_its_memory_back_is_set_aside_until_it_doe
         assert len(events.of("GPU is back")) == 1
 
 
+@pytest.mark.long
 async def test_a_driver_that_gives_no_answer_stops_no_run(
     objective: Objective, runner_of: RunnerMaker, driver: StandInDriver
 ) -> None:
@@ -284,7 +282,7 @@ async def test_a_run_on_a_gpu_works_behind_the_weaker_tiers_too(
         outcome = await runner.run(objective.source, 7, ignore)
     assert outcome.failure is None, outcome.log_tail
     assert outcome.tier == tier
-    assert not rooms_left()
+    assert not workers_left()
 
 
 @pytest.mark.long

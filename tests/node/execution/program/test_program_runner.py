@@ -291,6 +291,7 @@ async def test_a_source_may_have_several_files(layers: Layers, tmp_path: Path) -
     assert (await outcome_of(objective, layers, "def answer(task, inputs): return 0")).failure == "syntax"
 
 
+@pytest.mark.long
 async def test_where_cost_counts_a_pair_takes_turns(layers: Layers, tmp_path: Path) -> None:
     works = "def answer(task, inputs):\n    sum(range(%d))\n    return inputs.sum()\n"
     once, thrice = works % 6_000_000, works % 18_000_000
@@ -328,6 +329,7 @@ async def test_a_paused_run_stands_still_and_a_cancelled_one_is_over(layers: Lay
         assert len(outcomes) == 1
 
 
+@pytest.mark.long
 async def test_judges_of_two_seeds_ask_two_things(layers: Layers, tmp_path: Path) -> None:
     assert ADDS_UP.count("session.generator(split)") == 1
     judge = ADDS_UP.replace("session.generator(split)", "session.generator('one thing')")

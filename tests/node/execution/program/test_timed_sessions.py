@@ -95,6 +95,7 @@ async def test_a_run_alone_is_timed_too(layers: Layers, tmp_path: Path) -> None:
     assert 0.02 <= alone.metrics["seconds"] < 0.5
 
 
+@pytest.mark.long
 async def test_a_program_stands_still_while_it_is_the_others_turn(layers: Layers, tmp_path: Path) -> None:
     # Each of the other's answers takes a quarter of a second.
     _, child = await pair(tmp_path, layers, SLEEPS % 0.25, WATCHES_THE_CLOCK)
@@ -102,6 +103,7 @@ async def test_a_program_stands_still_while_it_is_the_others_turn(layers: Layers
     assert float(child.log_tail.rpartition("stood still: ")[2].removesuffix(" s")) > 0.2
 
 
+@pytest.mark.long
 async def test_one_that_fails_leaves_the_other_its_value(layers: Layers, tmp_path: Path) -> None:
     parent, child = await pair(tmp_path, layers, SLEEPS % 0.01, "def answer(task, inputs):\n    return 0.0 * 1 / 0\n")
     assert parent.value is not None

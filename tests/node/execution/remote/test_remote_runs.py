@@ -28,6 +28,7 @@ from node.execution.sandbox.layers import Layers, probe
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective, ObjectiveError
 from tests.node.execution.command.folders import command_objective
+from tests.node.execution.kept_servers import workers_left
 from tests.node.execution.small_objective import small_in_files, small_objective
 from tests.node.objective.test_scales import load as load_for_a_gpu
 from tests.node.objective.test_scales import scaled
@@ -98,23 +99,18 @@ class Share:
 async def workers(objective: Objective, words: list[str], count: int = 1) -> AsyncIterator[tuple[RemoteRuns, Events]]:
     """Runs by workers behind a command; afterwards nothing of them may be left."""
     events = Events()
-    before = set(processes())
+    before = set(workers_left())
     command = Command(words, command_environment(["PYTHONPATH"]))
     async with RemoteRuns(objective, command, count, events) as runs:
         yield runs, events
     with trio.fail_after(20):
-        while set(processes()) - before:
+        while set(workers_left()) - before:
             await trio.sleep(0.1)
-
-
-def processes() -> list[int]:
-    """All below this one, less those that read repositories for tests that were before."""
-    return [child.pid for child in psutil.Process().children(recursive=True) if child.name() != "git"]
 
 
 def worker_pids(cache: Path) -> list[int]:
     found = []
-    for pid in processes():
+    for pid in workers_left():
         try:
             if str(cache) in (words := psutil.Process(pid).cmdline()) and "worker" in words:
                 found.append(pid)
@@ -272,6 +268,7 @@ async def test_a_run_over_which_every_worker_ends_is_left_with_what_to_do(object
     assert [lost["tries"] for lost in events.of("run lost")] == [1, 2, 3]
 
 
+@pytest.mark.long
 async def test_cancelling_a_run_ends_it_and_the_worker_makes_the_next(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
@@ -286,6 +283,7 @@ async def test_cancelling_a_run_ends_it_and_the_worker_makes_the_next(
     assert len(events.of("worker ready")) == 1
 
 
+@pytest.mark.long
 async def test_a_run_that_is_ended_early_is_an_outcome_and_the_worker_makes_the_next(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
