@@ -53,7 +53,7 @@ from node.proposers.suggested import Suggested
 from node.proposers.suggestion_inbox import keep_taking_up
 from node.research.incumbent import Incumbent
 from node.research.loop import Research
-from node.research.workspace import Entry, Workspace
+from node.research.workspace import Entry, History, Workspace
 from node.review.promote import Promoter
 from node.review.proven import settle_proven
 from node.review.reviewer import Reviewer
@@ -226,9 +226,13 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     reviewer = Reviewer(Workbench(identity, cached_runner, incumbent, workspace, now_ms, log))
     scales = scales_here(objective, config, limits, log)
     runs_at = runs_at_scale(layers, home, limits, log)
-    steps = incumbent.steps()
-    best_text = cached_runner.source_text(incumbent.source())
-    workspace.reconcile(_entries(cached_runner, identity), best_text, steps[-1].record.id if steps else None)
+
+    def history() -> History:
+        steps = incumbent.steps()
+        best_text = cached_runner.source_text(incumbent.source())
+        return _entries(cached_runner, identity), best_text, steps[-1].record.id if steps else None
+
+    workspace.follow(history)
     return Node(
         config,
         home,

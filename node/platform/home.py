@@ -36,7 +36,7 @@ from typing import Any
 
 from node.platform.file_trouble import HomeError, read_file, trouble
 from node.platform.key_mark import KeyMark
-from node.platform.private_files import DRAFT, write_private
+from node.platform.private_files import DRAFT, make_folder, write_private
 from protocol.identity import KEY_BYTES, Identity
 from protocol.objective import SWARM_KEY_BYTES
 
@@ -115,7 +115,7 @@ class Home:
 
     def make(self) -> None:
         try:
-            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.root)
         except OSError as error:
             why = error.strerror
             raise HomeError(f"cannot make the home {self.root} ({why}); choose another with --home") from None
@@ -232,7 +232,7 @@ class Home:
         if key is None:
             (folder / "swarm.key").unlink(missing_ok=True)
         else:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(folder)
             write_private(folder / "swarm.key", key.hex().encode() + b"\n")
 
     def set_swarm_key_aside(self, objective_id: bytes | None) -> Path:
@@ -246,7 +246,7 @@ class Home:
 
     def note_left_open_swarm(self, objective_id: bytes) -> None:
         """Remember that this home was in an open swarm with others before it made a key for an objective."""
-        self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._swarm(objective_id))
         write_private(self._swarm(objective_id) / WAS_OPEN, b"")
 
     def left_open_swarm(self, objective_id: bytes) -> bool:
@@ -258,7 +258,7 @@ class Home:
 
     def keep_invite(self, objective_id: bytes, text: str) -> None:
         """Remember the invite by which this node joined an objective's swarm; a private swarm's holds its key."""
-        self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._swarm(objective_id))
         (self._swarm(objective_id) / WAS_OPEN).unlink(missing_ok=True)  # whatever was left before was left for this one
         write_private(self._swarm(objective_id) / "invite", text.encode() + b"\n")
 
@@ -271,7 +271,7 @@ class Home:
         """Say whose the "swarm.key" or the "invite" in the home itself is. It stays where the objective has its own."""
         ours, theirs = self.root / name, self._swarm(objective_id) / name
         if ours.exists() and not theirs.exists():
-            theirs.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(theirs.parent)
             os.replace(ours, theirs)
 
     # ---- what the running node says of itself ------------------------------------------------------------------

@@ -6,7 +6,8 @@ beside the source is karpathy/autoresearch's table. All of it is derived from th
 not by checking anything out, and what a crash left half done is repaired by `reconcile`.
 
 People work here too. What somebody changed by hand, or committed on `best`, is kept on a branch of its own before files
-are checked out over it, and a repository that is damaged is moved beside, never deleted.
+are checked out over it, and a repository that is damaged is moved beside, never deleted. Whatever they do here while
+the node runs, research goes on: what cannot be shown now is shown with the next idea, or at the next start.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import errno
 import math
 import os
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
@@ -48,6 +51,7 @@ DAMAGE = (
 )  # fmt: skip
 ID_CHARACTERS = 16  # of a record id in a ref's name: 64 bits, so that no two are alike by chance
 RESULTS = "results.tsv"
+CATCHES_UP = "research goes on, the ledger has all of it, and the workspace gets it with the next idea or start"
 RESULTS_HEADER = "commit\t{metric}\tmemory_gb\tstatus\tdescription\n"
 # A hook of the person's must not run at every commit, nor a signature be asked for; and no collection of garbage may
 # start in the middle of a trial.
@@ -64,6 +68,9 @@ IDENTITY = {
 }
 # What git itself writes is on the disk before it goes on, as far as it knows these settings (since 2.36).
 DURABLE = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsync", "GIT_CONFIG_VALUE_0": "all"}
+LOCK_SECONDS = (
+    3600.0  # git's locks last for milliseconds, and while an editor is open; an older one was left by a crash
+)
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
@@ -91,6 +98,11 @@ class Entry:
     memory_bytes: int = 0
 
 
+# What the ledger has to show: own entries in order, each with its parent's text; the source that the node stands on;
+# and the record that made it so, None for the baseline.
+History = tuple[Sequence[tuple[Entry, str]], str, bytes | None]
+
+
 class Workspace:
     """The repository of one home and one objective's editable files."""
 
@@ -111,6 +123,8 @@ class Workspace:
         self._log = log
         self._levels = Levels()
         self._baseline_level: float | None = None
+        self._history: Callable[[], History] | None = None
+        self._is_behind = False
 
     @classmethod
     def open(
@@ -161,12 +175,12 @@ class Workspace:
             if isinstance(error, OSError):
                 raise HomeError(in_words(error, self._path)) from error
             raise HomeError(
-                f"the workspace {self._path} cannot be read or written ({_first_line(error)}); "
+                f"the workspace {self._path} cannot be read or written ({first_line(error)}); "
                 "see whether its disk has room, and who owns it"
             ) from error
         beside = next(place for n in count(1) if not (place := self._path.with_name(f"{self._path.name}.{n}")).exists())
         self._path.rename(beside)
-        self._log("workspace set aside", level="warning", kept_in=str(beside), reason=_first_line(error))
+        self._log("workspace set aside", level="warning", kept_in=str(beside), reason=first_line(error))
         self._load()
 
     @staticmethod
@@ -187,10 +201,69 @@ class Workspace:
 
     def add(self, entry: Entry, parent: str) -> None:
         """Commit a tried source; move `best` and the checked-out files when it was kept."""
-        self._record(entry, parent)
-        if _kept(entry.body):
-            self._check_out(self._commits[_name(entry.record.id)])
-        self._append_result(entry)
+
+        def change() -> None:
+            self._record(entry, parent)
+            if _kept(entry.body):
+                self._check_out(self._commits[_name(entry.record.id)])
+            self._append_result(entry)
+
+        self._change(change)
+
+    def stand_on(self, best: str, best_record: bytes | None) -> None:
+        """Move `best` and the checked-out files to a source; best_record: its own record, None for the baseline."""
+        self._change(lambda: self._stand_on(best, best_record))
+
+    def follow(self, history: Callable[[], History]) -> None:
+        """Make the repository what the ledger says, now and after whatever befalls it while the node runs."""
+        self.reconcile(*history())
+        self._history = history
+
+    def _change(self, change: Callable[[], None]) -> None:
+        """Make a change; where it fails, all that the ledger has to show instead, now or with the next change."""
+        if self._history is None:
+            change()
+            return
+        try:
+            if not self._is_behind:
+                change()
+                return
+            if not self._is_in_use():
+                self._catch_up(self._history())
+        except (*DAMAGE, HomeError) as error:
+            try:
+                if self._is_in_use():
+                    raise
+                self._catch_up(self._history())
+            except (*DAMAGE, HomeError):
+                self._fall_behind(error)
+
+    def _catch_up(self, history: History) -> None:
+        """Make the repository what the ledger says, and where it is damaged another one."""
+        try:
+            self._load()
+        except DAMAGE as error:
+            self._begin_anew(error)
+        self.reconcile(*history)
+        if self._is_behind:
+            self._log("workspace up to date")
+        self._is_behind = False
+
+    def _fall_behind(self, error: Exception) -> None:
+        if not self._is_behind:
+            why = "a program of git's is at work in it" if self._is_in_use() else first_line(error)
+            self._log("workspace behind", level="warning", why=why, hint=CATCHES_UP)
+        self._is_behind = True
+
+    def _is_in_use(self) -> bool:
+        """Whether somebody's git holds a lock here now."""
+        with suppress(OSError):
+            return any(abs(time.time() - lock.stat().st_mtime) < LOCK_SECONDS for lock in self._locks())
+        return False
+
+    def _locks(self) -> list[Path]:
+        git = self._path / ".git"
+        return [*git.glob("*.lock"), *(git / "refs").rglob("*.lock")]
 
     def reconcile(self, entries: Sequence[tuple[Entry, str]], best: str, best_record: bytes | None) -> None:
         """Make the repository what the ledger says: every entry committed, `best` checked out and clean.
@@ -205,16 +278,19 @@ class Workspace:
             self._reconcile(entries, best, best_record)
 
     def _reconcile(self, entries: Sequence[tuple[Entry, str]], best: str, best_record: bytes | None) -> None:
-        for lock in Path(self._repo.git_dir).rglob("*.lock"):
+        for lock in self._locks():
             lock.unlink(missing_ok=True)
+        on_best = set(self._by_tree.values())
         for entry, parent in entries:
-            if _name(entry.record.id) not in self._commits:
+            known = self._commits.get(_name(entry.record.id))
+            if known is None:
                 self._record(entry, parent)
-        self.stand_on(best, best_record)
+            elif known not in on_best and _kept(entry.body):  # `best` had not moved there yet, or has left it
+                self._by_tree.setdefault(self._repo.commit(known).tree.hexsha, known)
+        self._stand_on(best, best_record)
         self._write_results([entry for entry, _ in entries])
 
-    def stand_on(self, best: str, best_record: bytes | None) -> None:
-        """Move `best` and the checked-out files to a source; best_record: its own record, None for the baseline."""
+    def _stand_on(self, best: str, best_record: bytes | None) -> None:
         commit = self._commits.get(_name(best_record)) if best_record else None
         self._check_out(commit or self._standing_for(best))
 
@@ -297,16 +373,21 @@ class Workspace:
                 self._log("work set aside", kept_in=str(beside), what=f"what lay at {each.name}")
 
     def _keep_work(self, commit: str) -> None:
-        """Keep on branches what somebody changed in the files, and committed on `best`, before both go to `commit`."""
+        """Keep on branches what somebody changed in the files, or committed on `best` or on none, before they go on."""
         edited = self._repo.git.diff("--name-only", "--diff-filter=d", "HEAD")  # what was only deleted, git still has
         changed = self._repo.git.stash("create", "Changed by hand") if edited else ""
         if changed and self._repo.commit(changed).tree.hexsha not in self._by_tree:
             self._keep(changed, "files that were changed")
-        tip = self._repo.commit(BEST)
+        self._keep_commits(self._repo.commit(BEST), commit, "commits on best")
+        if self._repo.head.is_detached:
+            self._keep_commits(self._repo.head.commit, commit, "commits on no branch")
+
+    def _keep_commits(self, tip: Commit, commit: str, what: str) -> None:
+        """Keep on a branch what would be on none when `best` has gone to `commit`."""
         kept_elsewhere = self._repo.git.for_each_ref("--format=%(refname)", "--contains", tip.hexsha).split()
         is_lost = set(kept_elsewhere) <= {BEST} and not self._repo.is_ancestor(tip, self._repo.commit(commit))
         if is_lost and tip.message != ELSEWHERE:
-            self._keep(tip.hexsha, "commits on best")
+            self._keep(tip.hexsha, what)
 
     def _keep(self, commit: str, what: str) -> None:
         names = {reference.path for reference in self._repo.references}
@@ -396,7 +477,8 @@ def refuse_without_git() -> None:
         raise HomeError("git is not on the PATH: install it, for example with `apt install git`")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of DAMAGE says, in a line."""
     said = error.stderr if isinstance(error, GitCommandError) else str(error)
     if isinstance(error, InvalidGitRepositoryError) and Path(said).is_absolute():  # GitPython says no more than where
         return "git does not take it for a repository"

@@ -46,6 +46,17 @@ def test_only_what_must_outlive_a_power_cut_waits_for_the_disk(tmp_path: Path, m
     assert len(synced) == 2  # the file, and the folder with its name
 
 
+def test_a_home_that_was_just_made_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(os.readlink(f"/proc/self/fd/{handle}"))))
+    Home(tmp_path / "new" / "home").make()
+    assert set(synced) == {tmp_path, tmp_path / "new"}, "the folders in which the new names are"
+    assert (tmp_path / "new" / "home").stat().st_mode & 0o777 == 0o700
+    synced.clear()
+    Home(tmp_path / "new" / "home").make()
+    assert synced == []
+
+
 def test_a_draft_left_by_a_crash_is_removed_at_the_next_start(tmp_path: Path) -> None:
     left, in_the_making = tmp_path / f".status.json-abc{DRAFT}", tmp_path / f".pause-def{DRAFT}"
     for draft in (left, in_the_making):
