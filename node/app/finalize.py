@@ -21,7 +21,7 @@ from node.ledger.store import Ledger
 from node.objective.trees import TreeError, files_of
 from node.platform.environment import git_environment
 from node.platform.log import short_id
-from node.research.workspace import DAMAGE, Repository, first_line, refuse_without_git, tree_of
+from node.research.repository import DAMAGE, Repository, first_line, refuse_without_git, tree_of
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication, metric_of
 

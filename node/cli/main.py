@@ -42,6 +42,7 @@ from node.platform.environment import forget_what_libraries_read
 from node.platform.file_trouble import HomeError, in_words
 from node.platform.home import Home
 from node.platform.log import read_log, render_line
+from node.platform.mapped_files import tell_when_a_page_is_lost
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.compare import NotComparableError, compare
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config: Config | None = None
     try:
         config = load_config(options.config, _overrides(options))
+        tell_when_a_page_is_lost(config.home)
         sys.exit(options.command(options, config))
     except (ConfigError, HomeError, LedgerError, MalformedError, UsageError) as error:
         print(f"autoresearch-node: {error}", file=sys.stderr)

@@ -66,7 +66,8 @@ def suggestion_in_words(text: str, objective: bytes) -> Suggestion:
     if not words:
         raise SuggestionError("say in a sentence what to try")
     if len(words) > most:
-        raise SuggestionError(f"the suggestion has {len(words)} characters, {most} are allowed; shorten it")
+        count = f"over {4 * most}" if len(text) > 4 * most else str(len(words))
+        raise SuggestionError(f"the suggestion has {count} characters, {most} are allowed; shorten it")
     return Suggestion(words, objective, None, None)
 
 

@@ -12,24 +12,16 @@ the node runs, research goes on: what cannot be shown now is shown with the next
 
 from __future__ import annotations
 
-import errno
 import math
-import os
-import shutil
 import time
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 
-from git import Actor, Commit, Git, GitCommandError, InvalidGitRepositoryError, Repo
-from git.index.base import IndexFile
-from git.objects import Blob, Tree
-from gitdb import IStream
-from gitdb.exc import BadName, BadObject
+from git import Actor, Commit, InvalidGitRepositoryError, Repo
+from git.objects import Tree
 
 from node.ledger.projections.effects import gain_text
 from node.ledger.projections.levels import Levels
@@ -40,15 +32,20 @@ from node.platform.environment import git_environment
 from node.platform.file_trouble import HomeError, in_words
 from node.platform.log import Log
 from node.platform.private_files import sync
+from node.research.repository import (
+    DAMAGE,
+    Git,
+    Repository,
+    first_line,
+    is_of_the_machine,
+    refuse_without_git,
+    tree_of,
+)
 from protocol.records import Experiment, Record, Replication, metric_of
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")
 BEST, TRIED, SET_ASIDE = "refs/heads/best", "refs/tried/", "refs/heads/set-aside/"
 ELSEWHERE = "A source from elsewhere\n"
-# Of GitPython and gitdb, which also assert what a damaged repository, or one of another kind, does not fulfil.
-DAMAGE = (
-    GitCommandError, InvalidGitRepositoryError, BadName, BadObject, AssertionError, zlib.error, ValueError, OSError,
-)  # fmt: skip
 ID_CHARACTERS = 16  # of a record id in a ref's name: 64 bits, so that no two are alike by chance
 RESULTS = "results.tsv"
 CATCHES_UP = "research goes on, the ledger has all of it, and the workspace gets it with the next idea or start"
@@ -68,24 +65,7 @@ IDENTITY = {
 }
 # What git itself writes is on the disk before it goes on, as far as it knows these settings (since 2.36).
 DURABLE = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsync", "GIT_CONFIG_VALUE_0": "all"}
-LOCK_SECONDS = (
-    3600.0  # git's locks last for milliseconds, and while an editor is open; an older one was left by a crash
-)
-OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-
-
-class _Git(Git):
-    """Git, started in the folder that is named. GitPython's own takes "$HOME" in a path for a variable."""
-
-    def __init__(self, working_dir: str | os.PathLike[str] | None = None) -> None:
-        super().__init__(working_dir)
-        self._working_dir = None if working_dir is None else os.path.abspath(working_dir)
-
-
-class Repository(Repo):
-    """A repository whose path is taken as it is, if it is opened without expand_vars."""
-
-    GitCommandWrapperType = _Git
+LOCK_SECONDS = 3600.0  # git holds a lock for milliseconds, or while an editor is open; a crash left an older one
 
 
 @dataclass(frozen=True)
@@ -171,22 +151,28 @@ class Workspace:
 
     def _begin_anew(self, error: Exception) -> None:
         """Move a repository that cannot be read beside, with all that a person has in it, and make a new one."""
-        if not self._path.exists() or _is_of_the_machine(error):
-            if isinstance(error, OSError):
-                raise HomeError(in_words(error, self._path)) from error
-            raise HomeError(
-                f"the workspace {self._path} cannot be read or written ({first_line(error)}); "
-                "see whether its disk has room, and who owns it"
-            ) from error
+        if not self._path.exists() or is_of_the_machine(error):
+            raise self._unusable(error) from error
         beside = next(place for n in count(1) if not (place := self._path.with_name(f"{self._path.name}.{n}")).exists())
         self._path.rename(beside)
         self._log("workspace set aside", level="warning", kept_in=str(beside), reason=first_line(error))
-        self._load()
+        try:
+            self._load()
+        except DAMAGE as again:
+            raise self._unusable(again) from again
+
+    def _unusable(self, error: Exception) -> HomeError:
+        if isinstance(error, OSError):
+            return HomeError(in_words(error, self._path))
+        return HomeError(
+            f"the workspace {self._path} cannot be read or written ({first_line(error)}); "
+            "see whether its disk is whole and has room, and who owns it"
+        )
 
     @staticmethod
     def _make(path: Path) -> Repo:
         path.mkdir(parents=True, exist_ok=True)
-        git = _Git(path)
+        git = Git(path)
         git.update_environment(**git_environment())
         git.init(initial_branch="best", template="")
         repo = Repository(path, expand_vars=False)
@@ -275,7 +261,10 @@ class Workspace:
             self._reconcile(entries, best, best_record)
         except DAMAGE as error:
             self._begin_anew(error)
-            self._reconcile(entries, best, best_record)
+            try:
+                self._reconcile(entries, best, best_record)
+            except DAMAGE as again:
+                raise self._unusable(again) from again
 
     def _reconcile(self, entries: Sequence[tuple[Entry, str]], best: str, best_record: bytes | None) -> None:
         for lock in self._locks():
@@ -450,39 +439,6 @@ class Workspace:
 def _line(commit: str, level: float, memory_bytes: int, status: str, title: str) -> str:
     form = ".6f" if level == 0 or 1e-3 <= abs(level) < 1e9 else ".6g"
     return f"{commit[:7]}\t{level:{form}}\t{memory_bytes / 2**30:.1f}\t{status}\t{title}\n"
-
-
-def tree_of(repo: Repo, files: Mapping[str, str]) -> Tree:
-    """A tree of git's that holds these files, by path. Nothing is checked out."""
-    index = IndexFile(repo, file_path=Path(repo.git_dir) / "index-of-a-tree")
-    index.entries.clear()
-    for path, text in files.items():
-        data = text.encode()
-        stored = repo.odb.store(IStream(Blob.type, len(data), BytesIO(data)))
-        index.add([Blob(repo, stored.binsha, Blob.file_mode, path)], write=False)
-    return index.write_tree()
-
-
-def _is_of_the_machine(error: Exception) -> bool:
-    """Whether a fresh repository would fail in the same way: no room, or no right to write."""
-    if isinstance(error, OSError):
-        return error.errno in OF_THE_MACHINE
-    said = error.stderr if isinstance(error, GitCommandError) else ""
-    return any(os.strerror(number) in said for number in OF_THE_MACHINE)
-
-
-def refuse_without_git() -> None:
-    """Raise HomeError where git cannot be started."""
-    if shutil.which("git") is None:
-        raise HomeError("git is not on the PATH: install it, for example with `apt install git`")
-
-
-def first_line(error: Exception) -> str:
-    """What an error of DAMAGE says, in a line."""
-    said = error.stderr if isinstance(error, GitCommandError) else str(error)
-    if isinstance(error, InvalidGitRepositoryError) and Path(said).is_absolute():  # GitPython says no more than where
-        return "git does not take it for a repository"
-    return next((line.strip() for line in said.splitlines() if line.strip(" '")), type(error).__name__)
 
 
 def _name(record_id: bytes) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from git import GitCommandError
 
 from node.ledger.settings import Description
 from node.objective.trees import pack
@@ -327,6 +328,16 @@ def test_whatever_befalls_the_workspace_of_a_running_node_what_is_found_next_is_
         assert any(path.read_text() == "mine" for path in home.path.parent.glob("workspace*/notes.txt")) or (
             home.path.with_name("workspace.1").read_text() == "mine"
         )
+
+
+def test_what_befalls_the_new_repository_too_is_told_in_a_sentence(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise GitCommandError("reset", 128, b"error: unable to write file train.py")
+
+    workspace = home.open()
+    monkeypatch.setattr(Workspace, "_check_out", failing)
+    with pytest.raises(HomeError, match=r"unable to write file train\.py.*see whether its disk is whole"):
+        workspace.reconcile([], BASELINE, None)
 
 
 def test_a_person_who_is_committing_is_left_alone_and_the_workspace_catches_up(home: Home) -> None:
