@@ -1,12 +1,14 @@
 """Does a node do the same whatever it is started in? Environment variables, locales, terminals and clocks, as a table.
 
     .venv/bin/python scripts/surroundings.py [--only variables|locales|output|clocks] [--case NAME ...]
+        [--trained] [--side-by-side 2]
 
 In each case the real program makes one experiment in a home of its own, with a seed, so that every run must come to the
-same value, and then lists it. Told are its exit statuses, whether the value is the usual one, whether a traceback was
-printed, whether a repository of somebody else's that the environment points to was changed, and the last line where
-something was said. Exits with 1 where a case fails. The time of day is falsified by scripts/faults.py, which needs gcc:
-libfaketime moves the CPU clocks, too, by which a node measures its runs.
+same value, and then lists it. Runs are those of a command of no consequence, which takes a moment; with --trained they
+are small trainings of tinylm, for what turns torch. Told are the exit status, whether the value is the usual one,
+whether a traceback was printed, whether a repository of somebody else's that the environment points to was changed, and
+the last line where something was said. Exits with 1 where a case fails. The time of day is falsified by
+scripts/faults.py, which needs gcc: libfaketime moves the CPU clocks, too, by which a node measures its runs.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +34,8 @@ from faults import Faults, set_clock
 from swarm_here import LOOPBACK, PROGRAM, small_objective
 
 TOKENS = 16_384
+EDITABLE = "RATE = 0.5\nSIZE = 30\nDEPTH = 4\n"
+COMMAND = "from train import DEPTH, RATE, SIZE\n\nprint(f'METRIC loss={1 + RATE**2 + SIZE / 100 + (DEPTH - 9) ** 2}')\n"
 PATIENCE_SECONDS = 240.0
 UNTIL_THE_CLOCK_JUMPS = 6.0  # the node is started by then, and its first run under way
 HOUR, DAY, YEAR = 3600.0, 86400.0, 365 * 86400.0
@@ -170,6 +175,17 @@ class Came:
     said: str
 
 
+def command_objective(folder: Path) -> Path:
+    """An objective whose runs take a moment."""
+    root = folder / "command"
+    root.mkdir()
+    (root / "train.py").write_text(EDITABLE)
+    (root / "bench.py").write_text(COMMAND)
+    about = ["--command", "python bench.py", "--metric", "loss", "--lower", "--editable", "train.py"]
+    subprocess.run([*PROGRAM, "objective", "import", str(root), *about], check=True, stdout=subprocess.DEVNULL)
+    return root
+
+
 def digest(folder: Path) -> str:
     """Of all files below a folder, so that a change is seen."""
     seen = hashlib.sha256()
@@ -244,10 +260,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=["variables", "locales", "output", "clocks"])
     parser.add_argument("--case", nargs="*", default=[], help="only cases whose name begins so")
+    parser.add_argument("--trained", action="store_true", help="with runs of tinylm")
+    parser.add_argument("--side-by-side", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="surroundings-") as name:
         root = Path(name)
-        objective, elsewhere = small_objective(root, TOKENS), somebodys(root / "elsewhere")
+        objective = small_objective(root, TOKENS) if options.trained else command_objective(root)
+        elsewhere = somebodys(root / "elsewhere")
         begin_home(root / "home", objective)
         faults = Faults.compiled(root)
         usual = try_case(Case("", "usual"), _folder(root, "usual"), objective, elsewhere, faults)
@@ -256,16 +275,20 @@ def main() -> int:
         cases = [*variables(elsewhere), *locales(), *outputs(), *clocks(time.time())]
         wanted = [case for case in cases if options.only in (None, case.group)]
         wanted = [case for case in wanted if not options.case or case.name.startswith(tuple(options.case))]
-        failures = 0
-        for number, case in enumerate(wanted):
+
+        def tried(number: int) -> bool:
+            case = wanted[number]
             came = try_case(case, _folder(root, str(number)), objective, elsewhere, faults)
             same = came.value == usual.value
             good = not came.traceback and not came.touched and (same or (case.refused and bool(came.said)))
-            failures += not good
             marks = [*(["TRACEBACK"] if came.traceback else []), *(["CHANGED A REPOSITORY"] if came.touched else [])]
             what = "as usual" if same else f"value {came.value}"
             row = f"{case.group:10} {case.name:44} status {came.status:3} {what:12} {' '.join(marks)} {came.said}"
             print(f"{'ok  ' if good else 'FAIL'} {row}".rstrip(), flush=True)
+            return good
+
+        with ThreadPoolExecutor(options.side_by_side) as pool:
+            failures = list(pool.map(tried, range(len(wanted)))).count(False)
     print(f"{len(wanted)} cases, {failures} failed")
     return 1 if failures else 0
 
