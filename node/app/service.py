@@ -44,7 +44,7 @@ from node.objective.schema import Objective, Trust
 from node.platform import hardware
 from node.platform.config import Config
 from node.platform.gpus import InstalledDrivers
-from node.platform.home import Home
+from node.platform.home import Home, Lock
 from node.platform.listening import at_one_port, obstacle, refuse_obstacles, with_port, without_missing_ipv6
 from node.platform.log import Log, short_id
 from node.proposers.configured import configured
@@ -79,7 +79,7 @@ class NodeSetup:
     """What a node is started with.
 
     folder: where a person keeps the objective's files, if they just said so. unsafe: run peers' code without a sandbox
-    where there is none. view: shows the run that is going on.
+    where there is none. view: shows the run that is going on. lock: the home's, to be kept while the node runs.
     """
 
     config: Config
@@ -91,6 +91,7 @@ class NodeSetup:
     folder: str = ""
     no_research: bool = False
     unsafe: bool = False
+    lock: Lock | None = None
 
 
 async def run_node(
@@ -246,6 +247,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         gpu_manners=GpuManners(config, gpus, drivers) if gpus else None,
         no_research=setup.no_research,
         stop=setup.stop,
+        lock=setup.lock,
         remote_runs=remote_runs,
         promoter=Promoter(identity, cached_runner, scales, runs_at, now_ms, log) if remote_runs is None else None,
     )
@@ -382,6 +384,8 @@ def _remember_port(home: Home, network: Network) -> None:
 
 
 async def _stop_on_signal(done: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    """End the node when it is told to, or its terminal is closed; nohup(1) has it ignore the latter."""
+    hang_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hang_up) as signals:
         async for _ in signals:
             done.cancel()

@@ -52,6 +52,41 @@ WAS_OPEN = "was-open"  # beside the key of a private swarm: this home was in an 
 OLD_DRAFT_SECONDS = 60.0  # writing takes milliseconds, so an older draft was left by a crash
 
 
+class Lock:
+    """A home's lock, for the process that holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: int | None = None
+
+    def keep(self) -> None:
+        """Take the lock, or take it again where somebody has removed its file: another node could start here.
+
+        Raises HomeError when another node holds it, and OSError.
+        """
+        if self._handle is not None and self._is_in_place(self._handle):
+            return
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not any(_try_lock(handle, fcntl.LOCK_EX) for _ in range(LOCK_TRIES)):
+            os.close(handle)
+            raise HomeError(
+                f"another node is running in {self._path.parent}; stop it, or give this one a --home of its own"
+            )
+        self.close()
+        self._handle = handle
+
+    def close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def _is_in_place(self, handle: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+
 @dataclass(frozen=True)
 class Home:
     """Paths below one folder, and its small files: the keys, the lock, the status, the pause and the like."""
@@ -121,21 +156,18 @@ class Home:
             raise HomeError(f"cannot make the home {self.root} ({why}); choose another with --home") from None
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[Lock]:
         """Hold the home for this process; the kernel frees the lock when the process ends, however it ends.
 
         Raises HomeError when another node holds it.
         """
-        handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = Lock(self.root / "lock")
         try:
-            if not any(_try_lock(handle, fcntl.LOCK_EX) for _ in range(LOCK_TRIES)):
-                raise HomeError(
-                    f"another node is running in {self.root}; stop it, or give this one a --home of its own"
-                )
+            lock.keep()
             self._drop_drafts()
-            yield
+            yield lock
         finally:
-            os.close(handle)
+            lock.close()
 
     def _drop_drafts(self) -> None:
         """Remove what a crash in the middle of `write_private` left. A younger draft may be another process's."""

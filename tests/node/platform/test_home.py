@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from node.platform.file_trouble import HomeError
 from node.platform.home import Home
 from node.platform.private_files import DRAFT, write_private
 
@@ -65,6 +66,20 @@ def test_a_draft_left_by_a_crash_is_removed_at_the_next_start(tmp_path: Path) ->
     with Home(tmp_path).locked():
         assert not left.exists()
         assert in_the_making.exists()
+
+
+def test_a_lock_that_was_removed_is_taken_again_unless_another_node_has_it_by_then(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with home.locked() as lock:
+        (tmp_path / "lock").unlink()
+        lock.keep()
+        assert home.in_use()
+        with pytest.raises(HomeError, match="another node is running"), home.locked():
+            pass
+        (tmp_path / "lock").unlink()
+        with home.locked(), pytest.raises(HomeError, match="another node is running"):
+            lock.keep()
+    assert not home.in_use()
 
 
 def test_a_port_that_is_none_is_not_remembered(tmp_path: Path) -> None:
