@@ -46,6 +46,15 @@ def read_file(path: Path, most_bytes: int) -> bytes | None:
     return content
 
 
+def read_at_most(path: Path, most_bytes: int) -> bytes:
+    """The beginning of a file. A pipe that lies in its place is not waited for: nobody need ever write to it.
+
+    Raises OSError.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        return file.read(most_bytes) or b""
+
+
 def broken_link(path: Path) -> str | None:
     """What to do about a link to a file that is not there; None where the path is no such link."""
     return _wrong_kind(path) if path.is_symlink() and not path.exists() else None

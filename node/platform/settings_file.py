@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node.platform.file_trouble import trouble
+from node.platform.file_trouble import read_at_most, trouble
 
 MAX_FILE_BYTES = 1 << 20  # far above any settings file, so that a wrong path does not fill the memory
 
@@ -63,8 +63,7 @@ def values_in(path: Path, known: Sequence[Setting]) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_at_most(path, MAX_FILE_BYTES + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"cannot read the settings file {path} ({error.strerror}); check --config") from None
     except OSError as error:
