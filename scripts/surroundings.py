@@ -31,11 +31,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from faults import Faults, set_clock
-from swarm_here import LOOPBACK, PROGRAM, small_objective
+from swarm_here import LOOPBACK, PROGRAM, command_objective, small_objective
 
 TOKENS = 16_384
-EDITABLE = "RATE = 0.5\nSIZE = 30\nDEPTH = 4\n"
-COMMAND = "from train import DEPTH, RATE, SIZE\n\nprint(f'METRIC loss={1 + RATE**2 + SIZE / 100 + (DEPTH - 9) ** 2}')\n"
 PATIENCE_SECONDS = 240.0
 UNTIL_THE_CLOCK_JUMPS = 6.0  # the node is started by then, and its first run under way
 HOUR, DAY, YEAR = 3600.0, 86400.0, 365 * 86400.0
@@ -173,17 +171,6 @@ class Came:
     traceback: bool
     touched: bool
     said: str
-
-
-def command_objective(folder: Path) -> Path:
-    """An objective whose runs take a moment."""
-    root = folder / "command"
-    root.mkdir()
-    (root / "train.py").write_text(EDITABLE)
-    (root / "bench.py").write_text(COMMAND)
-    about = ["--command", "python bench.py", "--metric", "loss", "--lower", "--editable", "train.py"]
-    subprocess.run([*PROGRAM, "objective", "import", str(root), *about], check=True, stdout=subprocess.DEVNULL)
-    return root
 
 
 def digest(folder: Path) -> str:
