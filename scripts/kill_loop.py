@@ -1,10 +1,12 @@
 """Kill a working node with SIGKILL again and again and check that nothing it had is lost.
 
-    .venv/bin/python scripts/kill_loop.py [--kills 10] [--seed 1]
+    .venv/bin/python scripts/kill_loop.py [--kills 10] [--seed 1] [--trained]
 
-Two nodes on loopback: A is killed at random moments and at chosen ones (while a run trains, right after a record was
-made, right after a peer connected), B is its peer. After every restart: each record A had listed is still there, A's
-feed has no gap and no fork, and its workspace is a clean git repository on branch `best`.
+Two nodes on loopback, whose runs are those of a command of no consequence, which takes a moment, so that much is
+written; with --trained they are small trainings of tinylm. A is killed at random moments and at chosen ones (while a
+run goes on, right after a record was made, right after a peer connected), B is its peer. After every restart: each
+record A had listed is still there, A's feed has no gap and no fork, and its workspace is a clean git repository on
+branch `best`.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from swarm_here import NodeProcess, ended_afterwards, heard, small_objective
+from swarm_here import NodeProcess, command_objective, ended_afterwards, heard, small_objective
 
 PATIENCE_SECONDS = 300.0  # a restarted node may first re-run a claim before it has something of its own
+TOKENS = 16_384
 MOMENTS = ("random", "run", "commit", "sync")
 
 
@@ -75,11 +78,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tokens", type=int, default=16384)
+    parser.add_argument("--trained", action="store_true", help="with runs of tinylm")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="kill-loop-") as folder:
-        objective = small_objective(Path(folder), options.tokens)
+        objective = small_objective(Path(folder), TOKENS) if options.trained else command_objective(Path(folder))
         killed, peer = NodeProcess(Path(folder) / "a"), NodeProcess(Path(folder) / "b")
         with ended_afterwards(killed, peer):
             peer.start("--objective", str(objective), "--seed", "2")

@@ -4,10 +4,11 @@
 
 The home lies on a file system of its own, in a file that a loop device shows as a disk. A process signs records of
 sources, as a node does, commits these to the workspace, writes settings and pauses, and prints each once it may be
-told. At a random moment it is stopped and the disk copied as it is: what the process has written and not synced is in
-memory, and so not on the copy. The next round goes on with the copy. Every record that was ever told must be there at
-its number with its source, the key's mark must let the node sign, the latest settings be there, and the workspace have
-a commit for every record once the node has started.
+told. At a random moment the file system is cut off: what was written and not synced is in memory, and never gets to
+the disk. The next round goes on with what is there. Every record that was ever told must be there at its number with
+its source, the key's mark must let the node sign, the latest settings be there, and the workspace have a commit for
+every record once the node has started. After every 20 cuts another home is begun, since a first start is a moment like
+any other, and a long history makes each check slow.
 
 With --without-sync no sync reaches the disk: the checks must then fail. Needs root, to mount.
 """
@@ -18,15 +19,21 @@ import argparse
 import hashlib
 import os
 import random
-import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from faults import cut_off, have_own_mounts
 
 from node.ledger.settings import Description
 from node.ledger.signing import Signing
@@ -37,48 +44,64 @@ from protocol.records import Decision, Effect, Experiment, Pair, Run
 
 OBJECTIVE = bytes(range(32))
 BASELINE = "the baseline\n"
-REPOSITORY = Path(__file__).resolve().parent.parent
-DISK_MEBIBYTES = 96  # small, so that the copy is made in an instant
+DISK_MEBIBYTES = 96
 LONGEST_SECONDS = 0.8  # from the first record of a round to the cut
+CUTS_OF_A_HOME = 20
 
-WRITER = """
-import os, sqlite3, sys, time
-from pathlib import Path
-from node.ledger.store import Ledger
-from node.platform.home import Home
-from node.research.workspace import Entry
-from scripts.power_cut import BASELINE, OBJECTIVE, opened_workspace, tried
 
-if sys.argv[2] == "without-sync":
-    os.fsync = lambda handle: None
+def write(root: Path, name: str) -> None:
+    """Do what a node does, and say on standard output what is durable by then, until the power is cut."""
+    home = Home(root)
+    identity = home.identity()
+    ledger = Ledger.open(home.ledger, OBJECTIVE, mark=home.key_mark(identity))
+    ledger.settings.author = identity.author
+    workspace = opened_workspace(home, ledger)
+    parent = BASELINE
+    while True:
+        number = len(ledger.feed(identity.author))
+        source = f"{name}, {number}\n"
+        blob = ledger.put_blob(source.encode())
+        record = ledger.append_own(identity, tried(f"{name}: {number}", blob), 1)
+        print("record", record.seq, record.id.hex(), flush=True)
+        workspace.add(Entry(record, record.body, source), parent)
+        parent = source
+        until = time.time() + 1e6
+        home.pause(until)
+        print("pause", repr(until), 0, flush=True)
+        home.remember_port(number + 1)
+        print("port", number + 1, 0, flush=True)
+        ledger.settings.spending = str(number).encode()
+        print("spending", number, 0, flush=True)
+
+
+def sync_nothing() -> None:
+    """Have no sync of this process reach a disk."""
+
     class Unsynced(sqlite3.Connection):
-        def execute(self, text, *values):
+        def execute(self, text: str, *values: Any) -> sqlite3.Cursor:
             return super().execute("PRAGMA synchronous = OFF" if "synchronous" in text else text, *values)
-    connect = sqlite3.connect
-    sqlite3.connect = lambda *given, **named: connect(*given, **named, factory=Unsynced)
 
-home = Home(Path(sys.argv[1]))
-identity = home.identity()
-ledger = Ledger.open(home.ledger, OBJECTIVE, mark=home.key_mark(identity))
-ledger.settings.author = identity.author
-workspace = opened_workspace(home, ledger)
-parent = BASELINE
-while True:
-    number = len(ledger.feed(identity.author))
-    source = f"{sys.argv[3]}, {number}\\n"
-    blob = ledger.put_blob(source.encode())
-    record = ledger.append_own(identity, tried(f"{sys.argv[3]}: {number}", blob), 1)
-    print("record", record.seq, record.id.hex(), flush=True)
-    workspace.add(Entry(record, record.body, source), parent)
-    parent = source
-    until = time.time() + 1e6
-    home.pause(until)
-    print("pause", repr(until), 0, flush=True)
-    home.remember_port(number + 1)
-    print("port", number + 1, 0, flush=True)
-    ledger.settings.spending = str(number).encode()
-    print("spending", number, 0, flush=True)
-"""
+    connect = sqlite3.connect
+    os.fsync = lambda handle: None
+    sqlite3.connect = lambda *given, **named: connect(*given, **named, factory=Unsynced)  # type: ignore[assignment]
+
+
+def forked(work: Callable[[], None]) -> tuple[int, TextIO]:
+    """Do some work in a process of its own, which ends with the processes of git that it has; its id and output."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            os.dup2(writing, 1)
+            os.close(reading)
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+    return child, os.fdopen(reading)
 
 
 def tried(title: str, source: bytes) -> Experiment:
@@ -101,9 +124,8 @@ def opened_workspace(home: Home, ledger: Ledger) -> Workspace:
     return workspace
 
 
-def start_again(root: str) -> None:
-    """What a node's start does of this. In a process of its own, for git's processes last as long as it does."""
-    home = Home(Path(root))
+def start_again(home: Home) -> None:
+    """What a node's start does of this."""
     ledger = Ledger.open(home.ledger, OBJECTIVE, mark=home.key_mark(home.identity()))
     opened_workspace(home, ledger)
     ledger.close()
@@ -132,20 +154,24 @@ class Disk:
         raise RuntimeError(f"{self.at} cannot be unmounted")
 
 
-def cut(disk: Disk, after: Path, seconds: float, mode: str, name: str) -> list[list[str]]:
-    """Write until the power is cut; `after` is then the disk as it is. Returns what was told before."""
+def cut(disk: Disk, seconds: float, without_sync: bool, name: str) -> list[list[str]]:
+    """Write until the power is cut. Returns what was told before."""
+
+    def work() -> None:
+        if without_sync:
+            sync_nothing()
+        write(home.root, name)
+
     with disk as home:
-        home.root.mkdir(exist_ok=True)
-        arguments = [sys.executable, "-c", WRITER, str(home.root), mode, name]
-        writer = subprocess.Popen(arguments, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, start_new_session=True)
-        assert writer.stdout is not None
-        first = writer.stdout.readline()
-        time.sleep(seconds)
-        writer.send_signal(signal.SIGSTOP)
-        shutil.copyfile(disk.image, after)
-        os.killpg(writer.pid, signal.SIGKILL)  # with the processes of git that it has
-        told = [first, *(line for line in writer.stdout if line.endswith("\n"))]
-        writer.wait()
+        home.make()
+        writer, output = forked(work)
+        with output:
+            first = output.readline()
+            time.sleep(seconds)
+            os.killpg(writer, signal.SIGKILL)  # with the processes of git that it has
+            cut_off(disk.at)
+            told = [line for line in (first, *output) if line.endswith("\n")]
+        os.waitpid(writer, 0)
     return [line.split() for line in told]
 
 
@@ -172,10 +198,12 @@ def checked(disk: Disk, records: dict[int, str], latest: dict[str, float]) -> li
                 f"{name} is {found[name]} and was {value}" for name, value in latest.items() if found[name] < value
             ]
             if not wrong:
-                start = "import sys; from scripts.power_cut import start_again; start_again(sys.argv[1])"
-                subprocess.run([sys.executable, "-c", start, str(home.root)], cwd=REPOSITORY, check=True)
-                commits = git(home.workspace(OBJECTIVE), "for-each-ref", "--format=%(objectname)", "refs/tried").split()
-                shown = {git(home.workspace(OBJECTIVE), "show", f"{commit}:train.py") for commit in commits}
+                starter, output = forked(lambda: start_again(home))
+                with output:
+                    said = output.read()
+                if os.waitpid(starter, 0)[1]:
+                    wrong.append(f"the next start fails: {said}")
+                shown = sources_in(home.workspace(OBJECTIVE))
                 sources = {(ledger.get_blob(one.body.child) or b"").decode() for one in held.values()}
                 wrong += [f"the workspace has no commit of {source!r}" for source in sources - shown]
         finally:
@@ -183,8 +211,37 @@ def checked(disk: Disk, records: dict[int, str], latest: dict[str, float]) -> li
     return wrong
 
 
-def git(repository: Path, *command: str) -> str:
-    return subprocess.run(["git", "-C", repository, *command], check=True, capture_output=True, text=True).stdout
+def sources_in(repository: Path) -> set[str]:
+    """The sources of all commits of what was tried."""
+
+    def git(*command: str, told: str = "") -> str:
+        words = ["git", "-C", str(repository), *command]
+        return subprocess.run(words, check=True, capture_output=True, text=True, input=told).stdout
+
+    commits = git("for-each-ref", "--format=%(objectname):train.py", "refs/tried")
+    return {f"{line}\n" for line in git("cat-file", "--batch", told=commits).splitlines()}  # each is of one line
+
+
+def empty_disk(folder: Path) -> Disk:
+    image = folder / "now"
+    with image.open("wb") as file:
+        file.truncate(DISK_MEBIBYTES << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    return Disk(image, folder / "mnt")
+
+
+def cut_and_checked(
+    disk: Disk, rng: random.Random, without_sync: bool, name: str, records: dict[int, str], latest: dict[str, float]
+) -> list[str]:
+    """One cut; what is gone after it. What was told is added to what was told before."""
+    told = cut(disk, rng.uniform(0, LONGEST_SECONDS), without_sync, name)
+    records |= {int(seq): one for what, seq, one in told if what == "record"}
+    latest |= {what: float(value) for what, value, _ in told if what != "record"}
+    subprocess.run(["e2fsck", "-p", str(disk.image)], stdout=subprocess.DEVNULL)  # as at a machine's start
+    try:
+        return checked(disk, records, latest)
+    except Exception as error:  # a home that does not open is what this looks for
+        return [f"{type(error).__name__}: {error}"]
 
 
 def main() -> None:
@@ -194,37 +251,29 @@ def main() -> None:
     parser.add_argument("--without-sync", action="store_true", help="to see that the checks would notice")
     options = parser.parse_args()
     rng = random.Random(options.seed)
-    records: dict[int, str] = {}
-    latest: dict[str, float] = {}
-    failed = set_aside = 0
+    have_own_mounts()
+    told = failed = set_aside = number = 0
     with tempfile.TemporaryDirectory(prefix="power-cut-") as folder_name:
         folder = Path(folder_name)
         (folder / "mnt").mkdir()
-        now, after = folder / "now", folder / "after"
-        now.write_bytes(b"")
-        with now.open("r+b") as file:
-            file.truncate(DISK_MEBIBYTES << 20)
-        subprocess.run(["mkfs.ext4", "-q", str(now)], check=True)
-        for number in range(1, options.rounds + 1):
-            mode = "without-sync" if options.without_sync else "as-it-is"
-            told = cut(Disk(now, folder / "mnt"), after, rng.uniform(0, LONGEST_SECONDS), mode, f"round {number}")
-            records |= {int(seq): one for what, seq, one in told if what == "record"}
-            latest |= {what: float(value) for what, value, _ in told if what != "record"}
-            after.replace(now)
-            subprocess.run(["e2fsck", "-p", str(now)], stdout=subprocess.DEVNULL)  # as at a machine's start
-            try:
-                wrong = checked(Disk(now, folder / "mnt"), records, latest)
-            except Exception as error:  # a home that does not open is what this looks for
-                wrong = [f"{type(error).__name__}: {error}"]
-            failed += bool(wrong)
-            for line in wrong[:3]:
-                print(f"round {number}: {line}", flush=True)
-            if wrong:
-                break
-        with Disk(now, folder / "mnt") as home:
-            set_aside = len([*home.root.glob("workspace.*"), *home.root.glob("workspaces/*.*")])
+        while number < options.rounds and not failed:
+            disk = empty_disk(folder)
+            records: dict[int, str] = {}
+            latest: dict[str, float] = {}
+            for _ in range(min(CUTS_OF_A_HOME, options.rounds - number)):
+                number += 1
+                wrong = cut_and_checked(disk, rng, options.without_sync, f"round {number}", records, latest)
+                for line in wrong[:3]:
+                    print(f"round {number}: {line}", flush=True)
+                if wrong:
+                    failed += 1
+                    break
+            told += len(records)
+            with disk as home:
+                set_aside += len([*home.root.glob("workspace.*"), *home.root.glob("workspaces/*.*")])
+            print(f"{number} cuts, {told} records told", flush=True)
     print(
-        f"{number} power cuts, {len(records)} records told, {failed} with something gone; {set_aside} times a "
+        f"{number} power cuts, {told} records told, {failed} with something gone; {set_aside} times a "
         "new workspace was begun beside a damaged one"
     )
     sys.exit(1 if failed else 0)

@@ -1,12 +1,14 @@
-"""Does a node do the same whatever it is started in? Environment variables, locales and terminals, as a table.
+"""Does a node do the same whatever it is started in? Environment variables, locales, terminals and clocks, as a table.
 
-    .venv/bin/python scripts/surroundings.py [--only variables|locales|output] [--case NAME ...]
+    .venv/bin/python scripts/surroundings.py [--only variables|locales|output|clocks] [--case NAME ...]
+        [--trained] [--side-by-side 2]
 
 In each case the real program makes one experiment in a home of its own, with a seed, so that every run must come to the
-same value, and then lists it. Told are its exit statuses, whether the value is the usual one, whether a traceback was
-printed, whether a repository of somebody else's that the environment points to was changed, and the last line where
-something was said. Exits with 1 where a case fails. Clocks are not among the cases: libfaketime moves the CPU clocks
-too by which a node measures its runs.
+same value, and then lists it. Runs are those of a command of no consequence, which takes a moment; with --trained they
+are small trainings of tinylm, for what turns torch. Told are the exit status, whether the value is the usual one,
+whether a traceback was printed, whether a repository of somebody else's that the environment points to was changed, and
+the last line where something was said. Exits with 1 where a case fails. The time of day is falsified by
+scripts/faults.py, which needs gcc: libfaketime moves the CPU clocks, too, by which a node measures its runs.
 """
 
 from __future__ import annotations
@@ -19,16 +21,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from swarm_here import LOOPBACK, PROGRAM, small_objective
+from faults import Faults, set_clock
+from swarm_here import LOOPBACK, PROGRAM, command_objective, small_objective
 
 TOKENS = 16_384
 PATIENCE_SECONDS = 240.0
+UNTIL_THE_CLOCK_JUMPS = 6.0  # the node is started by then, and its first run under way
+HOUR, DAY, YEAR = 3600.0, 86400.0, 365 * 86400.0
 CONFLICTING = (
     "[core]\n\tautocrlf = true\n\thooksPath = /nowhere\n[commit]\n\tgpgsign = true\n[init]\n\ttemplateDir = /nowhere\n"
 )
@@ -43,6 +51,7 @@ class Case:
     variables: Mapping[str, str] = field(default_factory=dict)
     shell: str = ""  # put behind the command, for standard output and input
     refused: bool = False
+    clock: tuple[float, ...] = ()  # by how many seconds the time of day is off: at the start, and then from a jump on
 
 
 def variables(elsewhere: Path) -> Iterator[Case]:
@@ -126,6 +135,33 @@ def outputs() -> Iterator[Case]:
         yield Case("output", shell, shell=shell)
 
 
+def clocks(now: float) -> Iterator[Case]:
+    """now: seconds since 1970."""
+    for name, off in {
+        "a minute behind": -60.0,
+        "an hour ahead": HOUR,
+        "a day ahead": DAY,
+        "a year ahead": YEAR,
+        "a year behind": -YEAR,
+        "30 years behind": -30 * YEAR,
+        "1970": DAY - now,
+        "beyond 2038": 12 * YEAR,
+        "beyond 2106": 81 * YEAR,
+        "the year 2250": 224 * YEAR,  # Python has no time beyond 2262
+    }.items():
+        yield Case("clocks", name, clock=(off,))
+    for name, (off, then) in {
+        "a jump of an hour ahead": (0.0, HOUR),
+        "a jump of an hour back": (0.0, -HOUR),
+        "a jump of a year ahead": (0.0, YEAR),
+        "a jump of a year back": (0.0, -YEAR),
+        "set right from 1970": (DAY - now, 0.0),
+        "set right from a year ahead": (YEAR, 0.0),
+        "a jump to 1970": (0.0, DAY - now),
+    }.items():
+        yield Case("clocks", name, clock=(off, then))
+
+
 @dataclass(frozen=True)
 class Came:
     """What came of a case."""
@@ -150,12 +186,25 @@ def begin_home(home: Path, objective: Path) -> None:
     join = ["join", "--no-dashboard", "--no-research", "--objective", str(objective), "--for", "1s"]
     command = [*PROGRAM, *join, "--home", str(home), "--listen", LOOPBACK]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    (home / "port").unlink()  # or all cases would be after the same one
 
 
-def try_case(case: Case, folder: Path, objective: Path, elsewhere: Path) -> Came:
+def begin_clock(case: Case, folder: Path, faults: Faults) -> dict[str, str]:
+    """Falsify the time of day as the case says; returns the variables by which a program is told so."""
+    if not case.clock:
+        return {}
+    set_clock(folder, case.clock[0])
+    for off in case.clock[1:]:
+        jump = threading.Timer(UNTIL_THE_CLOCK_JUMPS, set_clock, (folder, off))
+        jump.daemon = True
+        jump.start()
+    return faults.environment(folder)
+
+
+def try_case(case: Case, folder: Path, objective: Path, elsewhere: Path, faults: Faults) -> Came:
     home, printed = folder / "home", folder / "printed"
     shutil.copytree(elsewhere.parent / "home", home)
-    environment = {**os.environ, **case.variables}
+    environment = {**os.environ, **case.variables, **begin_clock(case, folder, faults)}
     before = digest(elsewhere)
     join = ["join", "--no-dashboard", "--objective", str(objective), "--experiments", "1", "--seed", "1"]
     command = [*PROGRAM, *join, "--home", str(home), "--listen", LOOPBACK]
@@ -197,29 +246,37 @@ def somebodys(folder: Path) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["variables", "locales", "output"])
+    parser.add_argument("--only", choices=["variables", "locales", "output", "clocks"])
     parser.add_argument("--case", nargs="*", default=[], help="only cases whose name begins so")
+    parser.add_argument("--trained", action="store_true", help="with runs of tinylm")
+    parser.add_argument("--side-by-side", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="surroundings-") as name:
         root = Path(name)
-        objective, elsewhere = small_objective(root, TOKENS), somebodys(root / "elsewhere")
+        objective = small_objective(root, TOKENS) if options.trained else command_objective(root)
+        elsewhere = somebodys(root / "elsewhere")
         begin_home(root / "home", objective)
-        usual = try_case(Case("", "usual"), _folder(root, "usual"), objective, elsewhere)
+        faults = Faults.compiled(root)
+        usual = try_case(Case("", "usual"), _folder(root, "usual"), objective, elsewhere, faults)
         print(f"usual: status {usual.status}, value {usual.value}", flush=True)
         assert usual.value is not None, usual
-        cases = [*variables(elsewhere), *locales(), *outputs()]
+        cases = [*variables(elsewhere), *locales(), *outputs(), *clocks(time.time())]
         wanted = [case for case in cases if options.only in (None, case.group)]
         wanted = [case for case in wanted if not options.case or case.name.startswith(tuple(options.case))]
-        failures = 0
-        for number, case in enumerate(wanted):
-            came = try_case(case, _folder(root, str(number)), objective, elsewhere)
+
+        def tried(number: int) -> bool:
+            case = wanted[number]
+            came = try_case(case, _folder(root, str(number)), objective, elsewhere, faults)
             same = came.value == usual.value
             good = not came.traceback and not came.touched and (same or (case.refused and bool(came.said)))
-            failures += not good
             marks = [*(["TRACEBACK"] if came.traceback else []), *(["CHANGED A REPOSITORY"] if came.touched else [])]
             what = "as usual" if same else f"value {came.value}"
             row = f"{case.group:10} {case.name:44} status {came.status:3} {what:12} {' '.join(marks)} {came.said}"
             print(f"{'ok  ' if good else 'FAIL'} {row}".rstrip(), flush=True)
+            return good
+
+        with ThreadPoolExecutor(options.side_by_side) as pool:
+            failures = list(pool.map(tried, range(len(wanted)))).count(False)
     print(f"{len(wanted)} cases, {failures} failed")
     return 1 if failures else 0
 

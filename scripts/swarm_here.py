@@ -29,6 +29,8 @@ JUDGED_LESS = (
     ("judge.py", "CHECKPOINT_WINDOWS = 256", "CHECKPOINT_WINDOWS = 64"),
 )
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
+EDITABLE = "RATE = 0.5\nSIZE = 30\nDEPTH = 4\n"
+COMMAND = "from train import DEPTH, RATE, SIZE\n\nprint(f'METRIC loss={1 + RATE**2 + SIZE / 100 + (DEPTH - 9) ** 2}')\n"
 
 
 def small_objective(folder: Path, tokens: int, category: str | None = None) -> Path:
@@ -46,6 +48,17 @@ def small_objective(folder: Path, tokens: int, category: str | None = None) -> P
     for ideas in (root / "ideas").glob("*.toml"):
         if category is not None and f'category = "{category}"' not in ideas.read_text():
             ideas.unlink()
+    return root
+
+
+def command_objective(folder: Path) -> Path:
+    """An objective whose runs take a moment."""
+    root = folder / "command"
+    root.mkdir()
+    (root / "train.py").write_text(EDITABLE)
+    (root / "bench.py").write_text(COMMAND)
+    about = ["--command", "python bench.py", "--metric", "loss", "--lower", "--editable", "train.py"]
+    subprocess.run([*PROGRAM, "objective", "import", str(root), *about], check=True, stdout=subprocess.DEVNULL)
     return root
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from node.ledger.projections.effects import bare_gain_text, gain_text
 from node.ledger.projections.steps import Step, proven, steps_of
 from node.ledger.store import Ledger
 from node.objective.trees import TreeError, files_of
+from node.platform.environment import git_environment
 from node.platform.log import short_id
-from node.research.workspace import Repository, refuse_without_git, tree_of
+from node.research.repository import DAMAGE, Repository, first_line, refuse_without_git, tree_of
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication, metric_of
 
@@ -31,6 +32,7 @@ COMMIT_IDENTITY = {
 }
 BRANCHES = "kept/"
 PATCHES = "patches"
+MADE_HERE = "[0-9][0-9][0-9][0-9]-*.patch"  # git's names of patches
 SLUG_CHARACTERS = 40
 
 
@@ -56,8 +58,19 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     if not (workspace / ".git").exists():
         raise FinalizeError(f"there is no workspace at {workspace}; start the node once in this home")
     refuse_without_git()
+    try:
+        return _branches_and_patches(steps, ledger, author, workspace)
+    except DAMAGE as error:
+        raise FinalizeError(
+            f"the workspace {workspace} cannot be used ({first_line(error)}); start the node once in this home, which "
+            "makes another beside one that is damaged"
+        ) from error
+
+
+def _branches_and_patches(steps: Sequence[Step], ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
     known = {found.record.id: found for found in discoveries(ledger.all_records(), ledger.weights(author))}
     repo = Repository(workspace, expand_vars=False)
+    repo.git.update_environment(**git_environment())
     commit = _commit(repo, _files(ledger, ledger.settings.baseline), "The baseline\n", None)
     baseline = commit
     made: list[tuple[str, str, str]] = []
@@ -71,10 +84,10 @@ def finalize(ledger: Ledger, author: bytes, workspace: Path) -> list[Finalized]:
             made.append((branch, title, record.id.hex()))
     folder = workspace / PATCHES
     folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.patch"):
+    for old in folder.glob(MADE_HERE):  # a person may keep others there
         old.unlink()
-    repo.git.format_patch(f"{baseline}..{commit}", "--output-directory", str(folder), "--zero-commit", "-q")
-    files = sorted(path.name for path in folder.glob("*.patch"))
+    written = repo.git.format_patch(f"{baseline}..{commit}", "--output-directory", str(folder), "--zero-commit")
+    files = [Path(line).name for line in written.splitlines()]
     return [Finalized(*about, patch) for about, patch in zip(made, files, strict=True)]
 
 

@@ -76,7 +76,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
         decode_invite(options.invite)  # what is no invite is said first: whether a node runs here makes no difference
     home = Home(config.home)
     home.make()
-    with home.locked():
+    with home.locked() as lock:
         log_writer = open_log(home.root, config.log_level)
 
         def write(event: str, level: str = "info", **details: object) -> None:
@@ -116,6 +116,7 @@ def _join(options: argparse.Namespace, config: Config) -> int:
                 stop=Stop(options.experiments, options.seconds),
                 no_research=options.no_research,
                 unsafe=options.unsafe_run_peer_code,
+                lock=lock,
             )
             summary = trio.run(run_node, setup, bootstrap, dashboard)
         _sum_up(summary, home, log)

@@ -26,7 +26,7 @@ from node.objective.scales import scale_text
 from node.objective.schema import Objective
 from node.platform import hardware
 from node.platform.config import FILE_NAME, Config
-from node.platform.file_trouble import HomeError
+from node.platform.file_trouble import HomeError, read_at_most
 from node.platform.gpus import InstalledDrivers
 from node.platform.home import Home
 from node.platform.log import Log, short_id
@@ -146,8 +146,7 @@ def asked_for(folder: Path, ledger: Ledger, objective: Objective, log: Log) -> t
     """
     for path in sorted(folder.glob("*.json"))[:MAX_WAITING]:
         try:
-            with path.open("rb") as file:
-                fields = json.loads(file.read(MAX_REQUEST_BYTES))
+            fields = json.loads(read_at_most(path, MAX_REQUEST_BYTES))
             of, claim, scale = (fields[name] for name in ("objective", "claim", "scale"))
             if bytes.fromhex(of) != ledger.objective:
                 continue

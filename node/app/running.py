@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +33,9 @@ from node.network.content.missing import MissingSources
 from node.objective.scales import scale_here
 from node.platform.concurrency import in_thread
 from node.platform.config import FILE_NAME, Config
-from node.platform.file_trouble import CHANGING
+from node.platform.file_trouble import CHANGING, HomeError
 from node.platform.gpu_types import Gpu, GpuUse
-from node.platform.home import Home
+from node.platform.home import Home, Lock
 from node.platform.log import Log
 from node.platform.settings import SettingsInUse, values_of
 from node.proposers.plateau import PLATEAU_IDEAS, is_plateau, what_would_help
@@ -98,6 +99,7 @@ class Node:
     log: Log
     no_research: bool
     stop: Stop
+    lock: Lock | None = None  # of the home, to be kept
     gpu_manners: GpuManners | None = None  # where runs use GPUs
     remote_runs: RemoteRuns | None = None  # what makes the runs, where workers elsewhere do
     promoter: Promoter | None = None  # None where workers elsewhere make the runs
@@ -178,13 +180,23 @@ class Node:
         self.log("ledger failed", level="error", why=self.error)
 
     async def watch_ledger(self, done: trio.CancelScope) -> None:
-        """End the node soon when its ledger's file is moved or removed under it: nothing written then would stay."""
+        """End the node soon when its ledger's file is moved or removed under it: nothing written then would stay.
+
+        And when its lock is, and another node has begun here: both would sign.
+        """
         while True:
             await trio.sleep(STATUS_SECONDS)
             try:
                 self.ledger.refuse_another_file()
+                with suppress(OSError):  # in a folder that cannot be written to, nobody can have taken the lock
+                    if self.lock is not None:
+                        self.lock.keep()
             except LedgerError as error:
                 self._give_up(error)
+                done.cancel()
+            except HomeError as error:
+                self.error = str(error)
+                self.log("home lost", level="error", why=self.error)
                 done.cancel()
 
     def _rests(self) -> bool:

@@ -44,7 +44,7 @@ from node.objective.schema import Objective, Trust
 from node.platform import hardware
 from node.platform.config import Config
 from node.platform.gpus import InstalledDrivers
-from node.platform.home import Home
+from node.platform.home import Home, Lock
 from node.platform.listening import at_one_port, obstacle, refuse_obstacles, with_port, without_missing_ipv6
 from node.platform.log import Log, short_id
 from node.proposers.configured import configured
@@ -53,7 +53,7 @@ from node.proposers.suggested import Suggested
 from node.proposers.suggestion_inbox import keep_taking_up
 from node.research.incumbent import Incumbent
 from node.research.loop import Research
-from node.research.workspace import Entry, Workspace
+from node.research.workspace import Entry, History, Workspace
 from node.review.promote import Promoter
 from node.review.proven import settle_proven
 from node.review.reviewer import Reviewer
@@ -78,7 +78,7 @@ class NodeSetup:
     """What a node is started with.
 
     folder: where a person keeps the objective's files, if they just said so. unsafe: run peers' code without a sandbox
-    where there is none. view: shows the run that is going on.
+    where there is none. view: shows the run that is going on. lock: the home's, to be kept while the node runs.
     """
 
     config: Config
@@ -90,6 +90,7 @@ class NodeSetup:
     folder: str = ""
     no_research: bool = False
     unsafe: bool = False
+    lock: Lock | None = None
 
 
 async def run_node(
@@ -225,9 +226,13 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
     reviewer = Reviewer(Workbench(identity, cached_runner, incumbent, workspace, now_ms, log))
     scales = scales_here(objective, config, limits, log)
     runs_at = runs_at_scale(layers, home, limits, log)
-    steps = incumbent.steps()
-    best_text = cached_runner.source_text(incumbent.source())
-    workspace.reconcile(_entries(cached_runner, identity), best_text, steps[-1].record.id if steps else None)
+
+    def history() -> History:
+        steps = incumbent.steps()
+        best_text = cached_runner.source_text(incumbent.source())
+        return _entries(cached_runner, identity), best_text, steps[-1].record.id if steps else None
+
+    workspace.follow(history)
     return Node(
         config,
         home,
@@ -241,6 +246,7 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
         gpu_manners=GpuManners(config, gpus, drivers) if gpus else None,
         no_research=setup.no_research,
         stop=setup.stop,
+        lock=setup.lock,
         remote_runs=remote_runs,
         promoter=Promoter(identity, cached_runner, scales, runs_at, now_ms, log) if remote_runs is None else None,
     )
@@ -382,6 +388,8 @@ def _remember_port(home: Home, network: Network, log: Log) -> None:
 
 
 async def _stop_on_signal(done: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    """End the node when it is told to, or its terminal is closed; nohup(1) has it ignore the latter."""
+    hang_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hang_up) as signals:
         async for _ in signals:
             done.cancel()

@@ -33,12 +33,21 @@ from node.cli.service import add_commands as add_service_commands
 from node.cli.settings import add_command as add_settings_command
 from node.cli.suggestions import add_commands as add_suggestion_commands
 from node.cli.swarm import add_commands as add_swarm_commands
-from node.cli.terminal import CommandParser, UsageError, print_value, show_all_characters, where_it_failed
+from node.cli.terminal import (
+    CommandParser,
+    UsageError,
+    print_value,
+    show_all_characters,
+    where_it_failed,
+    write_no_more,
+    written_out,
+)
 from node.ledger.error import LedgerError
 from node.platform.config import Config, ConfigError, load_config
 from node.platform.durations import end_of, paused_text, seconds_in
 from node.platform.environment import forget_what_libraries_read
 from node.platform.file_trouble import HomeError, in_words
+from node.platform.mapped_files import tell_when_a_page_is_lost
 from node.platform.program import in_hints
 from protocol.codec import MalformedError
 
@@ -50,17 +59,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     forget_what_libraries_read()
     show_all_characters()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given, argparse.Namespace(join_options=_taken_after_dashes(given)))
     config: Config | None = None
     try:
-        config = load_config(options.config, _overrides(options))
-        sys.exit(options.command(options, config))
+        with written_out():
+            options = _parser().parse_args(given, argparse.Namespace(join_options=_taken_after_dashes(given)))
+            config = load_config(options.config, _overrides(options))
+            tell_when_a_page_is_lost(config.home)
+            sys.exit(options.command(options, config))
     except (ConfigError, HomeError, LedgerError, MalformedError, UsageError) as error:
         print(f"autoresearch-node: {in_hints(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        write_no_more()
+        sys.exit(1)
     except (OSError, sqlite3.Error) as error:
         _complain(error, config)
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from node.cli.home_objectives import add_commands as add_home_commands
@@ -151,9 +152,9 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     print(f"{options.folder} has the objective {name!r}, {works}. Next:")
     print("  what each file is for, and how to make it yours:  docs/objective.md")
     if fetches:
-        print(f"  {typed()} objective prepare {options.folder}")
-    print(f"  {typed()} objective check {'--fix ' if fetches else ''}{options.folder}")
-    print(f"  {typed()} join --objective {options.folder}")
+        print(f"  {typed()} objective prepare {quote(str(options.folder))}")
+    print(f"  {typed()} objective check {'--fix ' if fetches else ''}{quote(str(options.folder))}")
+    print(f"  {typed()} join --objective {quote(str(options.folder))}")
     return 0
 
 
@@ -191,8 +192,8 @@ def _new_corpus(options: argparse.Namespace, config: Config) -> int:
     who = "whoever joins is given the texts" if options.share else "peers are given neither texts nor names of files"
     print(f"{options.folder} has the objective {made.name!r}; {who}. Next:")
     print("  what is measured, and what peers see:  docs/corpus.md")
-    print(f"  {typed()} objective check --fix {options.folder}")
-    print(f"  {typed()} join --objective {options.folder}")
+    print(f"  {typed()} objective check --fix {quote(str(options.folder))}")
+    print(f"  {typed()} join --objective {quote(str(options.folder))}")
     return 0
 
 
@@ -216,8 +217,8 @@ def _new_portfolio(options: argparse.Namespace) -> int:
         "  since chance makes as much of two strategies that are alike. There is one history, and what is found in it"
     )
     print("  was looked for in it; see docs/portfolio.md. This is research into methods, and no advice.")
-    print(f"  {typed()} objective check {options.folder}")
-    print(f"  {typed()} join --objective {options.folder}")
+    print(f"  {typed()} objective check {quote(str(options.folder))}")
+    print(f"  {typed()} join --objective {quote(str(options.folder))}")
     return 0
 
 
@@ -312,7 +313,7 @@ def _folder(name: str) -> Path:
     root = EMBEDDED / name if name in embedded_names() else Path(name).expanduser()
     if root.is_dir():
         return root.resolve()
-    raise HomeError(f"there is no folder {name}; `autoresearch-node objective new {name}` begins one")
+    raise HomeError(f"there is no folder {name}; `autoresearch-node objective new {quote(name)}` begins one")
 
 
 def _run_baseline(

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -112,10 +113,28 @@ def where_it_failed(error: OSError) -> str:
     try:
         os.write(1, b"\n")
     except OSError:
-        # What is left in its buffer cannot be written either, and Python would complain of it at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        write_no_more()
         return "standard output: "
     return ""
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
+    """Have all that is printed in the block written by its end, however a command ends it.
+
+    At the very end Python would write it, too late to say what is wrong, or for an exit status that tells it.
+    """
+    try:
+        yield
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def write_no_more() -> None:
+    """Let what is left in standard output's buffer lead nowhere: Python would complain of it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 class CommandParser(argparse.ArgumentParser):

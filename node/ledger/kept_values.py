@@ -18,6 +18,7 @@ from node.ledger.settings import LedgerSettings
 from node.platform.file_trouble import in_words
 
 MAX_ADDRESSES = 512  # of peers, remembered for the next start
+LEAST_BYTES = 512  # SQLite's smallest page: a database has one as soon as it is begun
 
 
 class KeptValues(KeptRuns):
@@ -35,16 +36,21 @@ class KeptValues(KeptRuns):
 
     def refuse_another_file(self) -> None:
         """Raise LedgerError where the file was moved, removed or replaced: what is written now is in none with a name.
+        And where somebody has cut it short.
 
-        SQLite holds the file open and does not notice.
+        SQLite holds the file open and does not notice. To open it here would end the locks that SQLite has on it.
         """
         try:
-            same = self._path.stat().st_ino == self._inode
+            found = self._path.stat()
+            same, size = found.st_ino == self._inode, found.st_size
         except OSError:
-            same = False
+            same, size = False, 0
         if not same:
             why = "was moved, removed or replaced while the node ran; put the right one back, and start again"
             raise LedgerError(f"{self._path} {why}")
+        if size < LEAST_BYTES:
+            why = "was cut short by another program while the node ran; put it back from a backup, or see what"
+            raise LedgerError(f"{self._path} {why} `autoresearch-node ledger repair` takes out of it, and start again")
 
     def trouble(self, error: OSError | sqlite3.Error) -> str:
         """What an error means that came while something was kept, and what to do."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node.platform.file_trouble import read_at_most
 from node.platform.private_files import write_private
 
 FILE_NAME = "changed-settings.json"
@@ -77,8 +78,7 @@ class ChangedSettings:
 
     def _read(self) -> tuple[dict[str, Change], list[Undone]]:
         try:
-            with self.path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+            data = read_at_most(self.path, MAX_FILE_BYTES + 1)
             fields: Any = json.loads(data) if len(data) <= MAX_FILE_BYTES else None
             changes = {str(name): _change(each) for name, each in fields["settings"].items()}
             before = [Undone(str(each["name"]), _change(each["change"])) for each in fields["before"]]

@@ -11,6 +11,7 @@ import os
 import pwd
 import sqlite3
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ CHANGING = {  # what a person or the machine may mend while the node runs
 }  # fmt: skip
 # What may be free again by the time that an error is told, since what was begun has been taken back.
 FEW_INODES, FEW_BYTES = 16, 1 << 20
+PROBE_BYTES = 64 << 10  # the index of SQLite's log begins with 32 KiB
 
 
 class HomeError(Exception):
@@ -42,6 +44,15 @@ def read_file(path: Path, most_bytes: int) -> bytes | None:
     if len(content) > most_bytes:
         raise HomeError(f"{path} has more than {most_bytes} bytes, so it is none of this program's; move it away")
     return content
+
+
+def read_at_most(path: Path, most_bytes: int) -> bytes:
+    """The beginning of a file. A pipe that lies in its place is not waited for: nobody need ever write to it.
+
+    Raises OSError.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        return file.read(most_bytes) or b""
 
 
 def broken_link(path: Path) -> str | None:
@@ -96,9 +107,12 @@ def database_trouble(path: Path, error: sqlite3.Error) -> str:
     if found.startswith("SQLITE_FULL"):
         return f"{trouble(path, OSError(errno.ENOSPC, 'full'))}; the ledger is whole"
     if found.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        return f"{path} cannot be opened ({error}); see who owns it and its folder, and whether its disk is read-only"
+        return (
+            f"{path} cannot be opened ({error}); see who owns it and its folder, and whether its disk is read-only or "
+            "full, or your quota used up"
+        )
     if found.startswith("SQLITE_IOERR"):
-        return f"{path} cannot be read or written ({error}); see whether its disk is whole and has room"
+        return f"{path} cannot be read or written ({error}); see what `dmesg` says of its disk, and whether it has room"
     return (
         f"{path} is no usable ledger ({error}); `autoresearch-node ledger repair` takes out of it what can be had, and "
         "keeps it"
@@ -118,12 +132,19 @@ def _denied(path: Path) -> OSError | None:
         return OSError(errno.EROFS, os.strerror(errno.EROFS), str(folder))
     if not os.access(folder, os.W_OK | os.X_OK):
         return OSError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) if _is_full(folder) else None
+    return _no_room(folder)
 
 
-def _is_full(folder: Path) -> bool:
-    found = os.statvfs(folder)
-    return found.f_bavail == 0 or _lacks_inodes(folder)
+def _no_room(folder: Path) -> OSError | None:
+    """What the kernel says to a file of some pages there: a quota is seen in no other way. None where it has room."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return OSError(error.errno, os.strerror(error.errno or 0), str(folder))
+    return None
 
 
 def _lacks_inodes(path: Path) -> bool:

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from node.platform.file_trouble import HomeError, read_file, trouble
-from node.platform.private_files import DRAFT, write_private
+from node.platform.private_files import DRAFT, make_folder, write_private
 
 if TYPE_CHECKING:  # imported where a key is read: they bring a library of ciphers, which most commands do without
     from node.platform.key_mark import KeyMark
@@ -54,6 +54,41 @@ MOST_PAUSE_SECONDS = 3650 * 86400.0  # dates beyond some thousand years cannot b
 CLOCK_STEP_SECONDS = 60.0  # a clock is set back by so much and no more while it is kept right
 WAS_OPEN = "was-open"  # beside the key of a private swarm: this home was in an open one with others before
 OLD_DRAFT_SECONDS = 60.0  # writing takes milliseconds, so an older draft was left by a crash
+
+
+class Lock:
+    """A home's lock, for the process that holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: int | None = None
+
+    def keep(self) -> None:
+        """Take the lock, or take it again where somebody has removed its file: another node could start here.
+
+        Raises HomeError when another node holds it, and OSError.
+        """
+        if self._handle is not None and self._is_in_place(self._handle):
+            return
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not any(_try_lock(handle, fcntl.LOCK_EX) for _ in range(LOCK_TRIES)):
+            os.close(handle)
+            raise HomeError(
+                f"another node is running in {self._path.parent}; stop it, or give this one a --home of its own"
+            )
+        self.close()
+        self._handle = handle
+
+    def close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def _is_in_place(self, handle: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), self._path.stat())
+        except FileNotFoundError:
+            return False
 
 
 @dataclass(frozen=True)
@@ -119,27 +154,24 @@ class Home:
 
     def make(self) -> None:
         try:
-            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.root)
         except OSError as error:
             why = error.strerror
             raise HomeError(f"cannot make the home {self.root} ({why}); choose another with --home") from None
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[Lock]:
         """Hold the home for this process; the kernel frees the lock when the process ends, however it ends.
 
         Raises HomeError when another node holds it.
         """
-        handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = Lock(self.root / "lock")
         try:
-            if not any(_try_lock(handle, fcntl.LOCK_EX) for _ in range(LOCK_TRIES)):
-                raise HomeError(
-                    f"another node is running in {self.root}; stop it, or give this one a --home of its own"
-                )
+            lock.keep()
             self._drop_drafts()
-            yield
+            yield lock
         finally:
-            os.close(handle)
+            lock.close()
 
     def _drop_drafts(self) -> None:
         """Remove what a crash in the middle of `write_private` left. A younger draft may be another process's."""
@@ -244,7 +276,7 @@ class Home:
         if key is None:
             (folder / "swarm.key").unlink(missing_ok=True)
         else:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(folder)
             write_private(folder / "swarm.key", key.hex().encode() + b"\n")
 
     def set_swarm_key_aside(self, objective_id: bytes | None) -> Path:
@@ -258,7 +290,7 @@ class Home:
 
     def note_left_open_swarm(self, objective_id: bytes) -> None:
         """Remember that this home was in an open swarm with others before it made a key for an objective."""
-        self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._swarm(objective_id))
         write_private(self._swarm(objective_id) / WAS_OPEN, b"")
 
     def left_open_swarm(self, objective_id: bytes) -> bool:
@@ -270,7 +302,7 @@ class Home:
 
     def keep_invite(self, objective_id: bytes, text: str) -> None:
         """Remember the invite by which this node joined an objective's swarm; a private swarm's holds its key."""
-        self._swarm(objective_id).mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._swarm(objective_id))
         (self._swarm(objective_id) / WAS_OPEN).unlink(missing_ok=True)  # whatever was left before was left for this one
         write_private(self._swarm(objective_id) / "invite", text.encode() + b"\n")
 
@@ -283,7 +315,7 @@ class Home:
         """Say whose the "swarm.key" or the "invite" in the home itself is. It stays where the objective has its own."""
         ours, theirs = self.root / name, self._swarm(objective_id) / name
         if ours.exists() and not theirs.exists():
-            theirs.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(theirs.parent)
             os.replace(ours, theirs)
 
     # ---- what the running node says of itself ------------------------------------------------------------------

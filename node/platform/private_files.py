@@ -50,6 +50,18 @@ def drafted(path: Path, content: bytes, durable: bool = True) -> Iterator[Callab
             os.unlink(draft)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that only its owner can enter, and those above it that are missing; they outlive a power cut.
+
+    Raises OSError.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for each in missing:
+        with suppress(PermissionError):  # of a folder that one may write to and not list, nothing more can be done
+            sync(each.parent)
+
+
 def sync(path: Path) -> None:
     """Have a file's content outlive a power cut, or of a folder the names in it, of which files say nothing.
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node.platform.file_trouble import read_at_most, trouble
+
 MAX_FILE_BYTES = 1 << 20  # far above any settings file, so that a wrong path does not fill the memory
 
 
@@ -61,10 +63,11 @@ def values_in(path: Path, known: Sequence[Setting]) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
+        data = read_at_most(path, MAX_FILE_BYTES + 1)
+    except FileNotFoundError as error:
         raise ConfigError(f"cannot read the settings file {path} ({error.strerror}); check --config") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read the settings: {trouble(path, error)}; or check --config") from None
     if len(data) > MAX_FILE_BYTES:
         raise ConfigError(f"the settings file {path} is over 1 MiB; this is not a swarm.toml")
     try:

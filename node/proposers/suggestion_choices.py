@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from node.platform.file_trouble import read_at_most
 from node.platform.private_files import write_private
 
 MOST_IDS = 1000  # of each kind; a person decides on tens
@@ -85,8 +86,7 @@ class KeptChoices:
 
 def _read(path: Path) -> Choices:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_at_most(path, MAX_FILE_BYTES + 1)
         fields: Any = json.loads(data) if len(data) <= MAX_FILE_BYTES else None
     except (OSError, ValueError, RecursionError):
         return Choices()

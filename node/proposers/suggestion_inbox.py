@@ -26,6 +26,7 @@ from node.ledger.store import MAX_SOURCE_BYTES, Ledger
 from node.objective.catalog import entry_points
 from node.objective.edits import EditError
 from node.objective.trees import TreeError, files_of, source_of
+from node.platform.file_trouble import read_at_most
 from node.platform.log import Log, short_id
 from node.platform.private_files import write_private
 from node.proposers.answer import AnswerError, checked, plain
@@ -73,7 +74,8 @@ def suggestion_in_words(text: str, objective: bytes) -> Suggestion:
     if not words:
         raise SuggestionError("say in a sentence what to try")
     if len(words) > most:
-        raise SuggestionError(f"the suggestion has {len(words)} characters, {most} are allowed; shorten it")
+        count = f"over {4 * most}" if len(text) > 4 * most else str(len(words))
+        raise SuggestionError(f"the suggestion has {count} characters, {most} are allowed; shorten it")
     return Suggestion(words, objective, None, None)
 
 
@@ -289,8 +291,7 @@ def _hypothesis(suggestion: Suggestion, ledger: Ledger) -> Hypothesis:
 
 async def _read(path: Path, parser: SourceParser) -> Suggestion:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_at_most(path, MAX_FILE_BYTES + 1)
         fields: Any = json.loads(data) if len(data) <= MAX_FILE_BYTES else None
         text, edit, base = fields["text"], fields["edit"], fields["base"]
         objective = bytes.fromhex(fields["objective"])

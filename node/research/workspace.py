@@ -6,27 +6,22 @@ beside the source is karpathy/autoresearch's table. All of it is derived from th
 not by checking anything out, and what a crash left half done is repaired by `reconcile`.
 
 People work here too. What somebody changed by hand, or committed on `best`, is kept on a branch of its own before files
-are checked out over it, and a repository that is damaged is moved beside, never deleted.
+are checked out over it, and a repository that is damaged is moved beside, never deleted. Whatever they do here while
+the node runs, research goes on: what cannot be shown now is shown with the next idea, or at the next start.
 """
 
 from __future__ import annotations
 
-import errno
 import math
-import os
-import shutil
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 
-from git import Actor, Commit, Git, GitCommandError, InvalidGitRepositoryError, Repo
-from git.index.base import IndexFile
-from git.objects import Blob, Tree
-from gitdb import IStream
-from gitdb.exc import BadName, BadObject
+from git import Actor, Commit, InvalidGitRepositoryError, Repo
+from git.objects import Tree
 
 from node.ledger.projections.effects import gain_text
 from node.ledger.projections.levels import Levels
@@ -37,17 +32,23 @@ from node.platform.environment import git_environment
 from node.platform.file_trouble import HomeError, in_words
 from node.platform.log import Log
 from node.platform.private_files import sync
+from node.research.repository import (
+    DAMAGE,
+    Git,
+    Repository,
+    first_line,
+    is_of_the_machine,
+    refuse_without_git,
+    tree_of,
+)
 from protocol.records import Experiment, Record, Replication, metric_of
 
 AUTHOR = Actor("autoresearch-node", "node@localhost")
 BEST, TRIED, SET_ASIDE = "refs/heads/best", "refs/tried/", "refs/heads/set-aside/"
 ELSEWHERE = "A source from elsewhere\n"
-# Of GitPython and gitdb, which also assert what a damaged repository, or one of another kind, does not fulfil.
-DAMAGE = (
-    GitCommandError, InvalidGitRepositoryError, BadName, BadObject, AssertionError, zlib.error, ValueError, OSError,
-)  # fmt: skip
 ID_CHARACTERS = 16  # of a record id in a ref's name: 64 bits, so that no two are alike by chance
 RESULTS = "results.tsv"
+CATCHES_UP = "research goes on, the ledger has all of it, and the workspace gets it with the next idea or start"
 RESULTS_HEADER = "commit\t{metric}\tmemory_gb\tstatus\tdescription\n"
 # A hook of the person's must not run at every commit, nor a signature be asked for; and no collection of garbage may
 # start in the middle of a trial.
@@ -64,21 +65,7 @@ IDENTITY = {
 }
 # What git itself writes is on the disk before it goes on, as far as it knows these settings (since 2.36).
 DURABLE = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsync", "GIT_CONFIG_VALUE_0": "all"}
-OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-
-
-class _Git(Git):
-    """Git, started in the folder that is named. GitPython's own takes "$HOME" in a path for a variable."""
-
-    def __init__(self, working_dir: str | os.PathLike[str] | None = None) -> None:
-        super().__init__(working_dir)
-        self._working_dir = None if working_dir is None else os.path.abspath(working_dir)
-
-
-class Repository(Repo):
-    """A repository whose path is taken as it is, if it is opened without expand_vars."""
-
-    GitCommandWrapperType = _Git
+LOCK_SECONDS = 3600.0  # git holds a lock for milliseconds, or while an editor is open; a crash left an older one
 
 
 @dataclass(frozen=True)
@@ -89,6 +76,11 @@ class Entry:
     body: Experiment | Replication
     source: str
     memory_bytes: int = 0
+
+
+# What the ledger has to show: own entries in order, each with its parent's text; the source that the node stands on;
+# and the record that made it so, None for the baseline.
+History = tuple[Sequence[tuple[Entry, str]], str, bytes | None]
 
 
 class Workspace:
@@ -111,6 +103,8 @@ class Workspace:
         self._log = log
         self._levels = Levels()
         self._baseline_level: float | None = None
+        self._history: Callable[[], History] | None = None
+        self._is_behind = False
 
     @classmethod
     def open(
@@ -157,22 +151,28 @@ class Workspace:
 
     def _begin_anew(self, error: Exception) -> None:
         """Move a repository that cannot be read beside, with all that a person has in it, and make a new one."""
-        if not self._path.exists() or _is_of_the_machine(error):
-            if isinstance(error, OSError):
-                raise HomeError(in_words(error, self._path)) from error
-            raise HomeError(
-                f"the workspace {self._path} cannot be read or written ({_first_line(error)}); "
-                "see whether its disk has room, and who owns it"
-            ) from error
+        if not self._path.exists() or is_of_the_machine(error):
+            raise self._unusable(error) from error
         beside = next(place for n in count(1) if not (place := self._path.with_name(f"{self._path.name}.{n}")).exists())
         self._path.rename(beside)
-        self._log("workspace set aside", level="warning", kept_in=str(beside), reason=_first_line(error))
-        self._load()
+        self._log("workspace set aside", level="warning", kept_in=str(beside), reason=first_line(error))
+        try:
+            self._load()
+        except DAMAGE as again:
+            raise self._unusable(again) from again
+
+    def _unusable(self, error: Exception) -> HomeError:
+        if isinstance(error, OSError):
+            return HomeError(in_words(error, self._path))
+        return HomeError(
+            f"the workspace {self._path} cannot be read or written ({first_line(error)}); "
+            "see whether its disk is whole and has room, and who owns it"
+        )
 
     @staticmethod
     def _make(path: Path) -> Repo:
         path.mkdir(parents=True, exist_ok=True)
-        git = _Git(path)
+        git = Git(path)
         git.update_environment(**git_environment())
         git.init(initial_branch="best", template="")
         repo = Repository(path, expand_vars=False)
@@ -187,10 +187,69 @@ class Workspace:
 
     def add(self, entry: Entry, parent: str) -> None:
         """Commit a tried source; move `best` and the checked-out files when it was kept."""
-        self._record(entry, parent)
-        if _kept(entry.body):
-            self._check_out(self._commits[_name(entry.record.id)])
-        self._append_result(entry)
+
+        def change() -> None:
+            self._record(entry, parent)
+            if _kept(entry.body):
+                self._check_out(self._commits[_name(entry.record.id)])
+            self._append_result(entry)
+
+        self._change(change)
+
+    def stand_on(self, best: str, best_record: bytes | None) -> None:
+        """Move `best` and the checked-out files to a source; best_record: its own record, None for the baseline."""
+        self._change(lambda: self._stand_on(best, best_record))
+
+    def follow(self, history: Callable[[], History]) -> None:
+        """Make the repository what the ledger says, now and after whatever befalls it while the node runs."""
+        self.reconcile(*history())
+        self._history = history
+
+    def _change(self, change: Callable[[], None]) -> None:
+        """Make a change; where it fails, all that the ledger has to show instead, now or with the next change."""
+        if self._history is None:
+            change()
+            return
+        try:
+            if not self._is_behind:
+                change()
+                return
+            if not self._is_in_use():
+                self._catch_up(self._history())
+        except (*DAMAGE, HomeError) as error:
+            try:
+                if self._is_in_use():
+                    raise
+                self._catch_up(self._history())
+            except (*DAMAGE, HomeError):
+                self._fall_behind(error)
+
+    def _catch_up(self, history: History) -> None:
+        """Make the repository what the ledger says, and where it is damaged another one."""
+        try:
+            self._load()
+        except DAMAGE as error:
+            self._begin_anew(error)
+        self.reconcile(*history)
+        if self._is_behind:
+            self._log("workspace up to date")
+        self._is_behind = False
+
+    def _fall_behind(self, error: Exception) -> None:
+        if not self._is_behind:
+            why = "a program of git's is at work in it" if self._is_in_use() else first_line(error)
+            self._log("workspace behind", level="warning", why=why, hint=CATCHES_UP)
+        self._is_behind = True
+
+    def _is_in_use(self) -> bool:
+        """Whether somebody's git holds a lock here now."""
+        with suppress(OSError):
+            return any(abs(time.time() - lock.stat().st_mtime) < LOCK_SECONDS for lock in self._locks())
+        return False
+
+    def _locks(self) -> list[Path]:
+        git = self._path / ".git"
+        return [*git.glob("*.lock"), *(git / "refs").rglob("*.lock")]
 
     def reconcile(self, entries: Sequence[tuple[Entry, str]], best: str, best_record: bytes | None) -> None:
         """Make the repository what the ledger says: every entry committed, `best` checked out and clean.
@@ -202,19 +261,25 @@ class Workspace:
             self._reconcile(entries, best, best_record)
         except DAMAGE as error:
             self._begin_anew(error)
-            self._reconcile(entries, best, best_record)
+            try:
+                self._reconcile(entries, best, best_record)
+            except DAMAGE as again:
+                raise self._unusable(again) from again
 
     def _reconcile(self, entries: Sequence[tuple[Entry, str]], best: str, best_record: bytes | None) -> None:
-        for lock in Path(self._repo.git_dir).rglob("*.lock"):
+        for lock in self._locks():
             lock.unlink(missing_ok=True)
+        on_best = set(self._by_tree.values())
         for entry, parent in entries:
-            if _name(entry.record.id) not in self._commits:
+            known = self._commits.get(_name(entry.record.id))
+            if known is None:
                 self._record(entry, parent)
-        self.stand_on(best, best_record)
+            elif known not in on_best and _kept(entry.body):  # `best` had not moved there yet, or has left it
+                self._by_tree.setdefault(self._repo.commit(known).tree.hexsha, known)
+        self._stand_on(best, best_record)
         self._write_results([entry for entry, _ in entries])
 
-    def stand_on(self, best: str, best_record: bytes | None) -> None:
-        """Move `best` and the checked-out files to a source; best_record: its own record, None for the baseline."""
+    def _stand_on(self, best: str, best_record: bytes | None) -> None:
         commit = self._commits.get(_name(best_record)) if best_record else None
         self._check_out(commit or self._standing_for(best))
 
@@ -297,16 +362,21 @@ class Workspace:
                 self._log("work set aside", kept_in=str(beside), what=f"what lay at {each.name}")
 
     def _keep_work(self, commit: str) -> None:
-        """Keep on branches what somebody changed in the files, and committed on `best`, before both go to `commit`."""
+        """Keep on branches what somebody changed in the files, or committed on `best` or on none, before they go on."""
         edited = self._repo.git.diff("--name-only", "--diff-filter=d", "HEAD")  # what was only deleted, git still has
         changed = self._repo.git.stash("create", "Changed by hand") if edited else ""
         if changed and self._repo.commit(changed).tree.hexsha not in self._by_tree:
             self._keep(changed, "files that were changed")
-        tip = self._repo.commit(BEST)
+        self._keep_commits(self._repo.commit(BEST), commit, "commits on best")
+        if self._repo.head.is_detached:
+            self._keep_commits(self._repo.head.commit, commit, "commits on no branch")
+
+    def _keep_commits(self, tip: Commit, commit: str, what: str) -> None:
+        """Keep on a branch what would be on none when `best` has gone to `commit`."""
         kept_elsewhere = self._repo.git.for_each_ref("--format=%(refname)", "--contains", tip.hexsha).split()
         is_lost = set(kept_elsewhere) <= {BEST} and not self._repo.is_ancestor(tip, self._repo.commit(commit))
         if is_lost and tip.message != ELSEWHERE:
-            self._keep(tip.hexsha, "commits on best")
+            self._keep(tip.hexsha, what)
 
     def _keep(self, commit: str, what: str) -> None:
         names = {reference.path for reference in self._repo.references}
@@ -369,38 +439,6 @@ class Workspace:
 def _line(commit: str, level: float, memory_bytes: int, status: str, title: str) -> str:
     form = ".6f" if level == 0 or 1e-3 <= abs(level) < 1e9 else ".6g"
     return f"{commit[:7]}\t{level:{form}}\t{memory_bytes / 2**30:.1f}\t{status}\t{title}\n"
-
-
-def tree_of(repo: Repo, files: Mapping[str, str]) -> Tree:
-    """A tree of git's that holds these files, by path. Nothing is checked out."""
-    index = IndexFile(repo, file_path=Path(repo.git_dir) / "index-of-a-tree")
-    index.entries.clear()
-    for path, text in files.items():
-        data = text.encode()
-        stored = repo.odb.store(IStream(Blob.type, len(data), BytesIO(data)))
-        index.add([Blob(repo, stored.binsha, Blob.file_mode, path)], write=False)
-    return index.write_tree()
-
-
-def _is_of_the_machine(error: Exception) -> bool:
-    """Whether a fresh repository would fail in the same way: no room, or no right to write."""
-    if isinstance(error, OSError):
-        return error.errno in OF_THE_MACHINE
-    said = error.stderr if isinstance(error, GitCommandError) else ""
-    return any(os.strerror(number) in said for number in OF_THE_MACHINE)
-
-
-def refuse_without_git() -> None:
-    """Raise HomeError where git cannot be started."""
-    if shutil.which("git") is None:
-        raise HomeError("git is not on the PATH: install it, for example with `apt install git`")
-
-
-def _first_line(error: Exception) -> str:
-    said = error.stderr if isinstance(error, GitCommandError) else str(error)
-    if isinstance(error, InvalidGitRepositoryError) and Path(said).is_absolute():  # GitPython says no more than where
-        return "git does not take it for a repository"
-    return next((line.strip() for line in said.splitlines() if line.strip(" '")), type(error).__name__)
 
 
 def _name(record_id: bytes) -> str:

@@ -16,6 +16,7 @@ from node.ledger.outcome import HOST_FAILURES
 from node.ledger.projections.conclusions import Conclusion, conclusion, conclusion_text
 from node.ledger.projections.effects import gain_text
 from node.ledger.store import Ledger
+from node.platform.file_trouble import read_at_most
 from node.platform.home import Home
 from node.platform.log import Json, short_id
 from node.proposers.suggested import EACH_AUTHOR, failure_of, is_settled, queue, read_notes, tries
@@ -270,8 +271,7 @@ def _file(path: Path, fields: Mapping[str, Any], ledger: Ledger, state: str, why
 
 def _fields(path: Path) -> Mapping[str, Any]:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_at_most(path, MAX_FILE_BYTES + 1)
         fields = json.loads(data) if len(data) <= MAX_FILE_BYTES else {}
     except (OSError, ValueError, RecursionError):
         return {}

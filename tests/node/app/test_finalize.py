@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -102,6 +103,24 @@ def test_made_again_it_is_the_same(ledger: Ledger, workspace: Path) -> None:
         return [Repo(workspace).commit(each.branch).hexsha for each in finalize(ledger, author("alice"), workspace)]
 
     assert commits() == commits()
+
+
+def test_a_persons_settings_of_git_and_patches_are_left_alone(
+    ledger: Ledger, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings").write_text("[diff]\n\tnoprefix = true\n[format]\n\tnumbered = true\n\tsuffix = .txt\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "settings"))
+    (workspace / "patches").mkdir()
+    (workspace / "patches" / "mine.patch").write_text("mine")
+    made = finalize(ledger, author("alice"), workspace)
+    assert "--- a/train.py" in (workspace / "patches" / made[0].patch).read_text()
+    assert (workspace / "patches" / "mine.patch").read_text() == "mine"
+
+
+def test_a_damaged_workspace_is_a_sentence(ledger: Ledger, workspace: Path) -> None:
+    shutil.rmtree(workspace / ".git" / "objects")
+    with pytest.raises(FinalizeError, match="start the node once in this home"):
+        finalize(ledger, author("alice"), workspace)
 
 
 def test_without_anything_kept_it_says_so(ledger: Ledger, workspace: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,10 +59,35 @@ def test_what_a_terminal_cannot_show_is_spelled(encoding: str, shown: str) -> No
     ("redirected", "status", "told"),
     [(">/dev/full", 2, "standard output: No space left on device"), (">&-", 0, ""), ("<&-", 0, ""), ("| true", 1, "")],
 )
+@pytest.mark.parametrize("words", ["objective list", "objective list --json", "--help"])
 def test_standard_output_may_be_full_closed_or_a_broken_pipe(
-    redirected: str, status: int, told: str, tmp_path: Path
+    words: str, redirected: str, status: int, told: str, tmp_path: Path
 ) -> None:
-    command = f"set -o pipefail; {sys.executable} -m node objective list --home '{tmp_path}' {redirected}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, "HOME": ""})
-    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    home = "" if words == "--help" else f"--home '{tmp_path}'"
+    # Without a buffer the first line that is printed would tell; with one, the last.
+    command = f"set -o pipefail; sleep 0.1; {sys.executable} -m node {words} {home} {redirected}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**environment, "HOME": ""})
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ignored" not in done.stderr
     assert told in done.stderr
+
+
+INTERRUPTED_WHILE_READ = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "node.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from node.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_program_is_read_leaves_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_WHILE_READ], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

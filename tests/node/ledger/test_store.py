@@ -374,3 +374,19 @@ def test_a_ledger_is_read_where_nothing_can_be_written_beside_it(
     (tmp_path / "ledger.sqlite-wal").write_bytes(b"something that is not in the file yet")
     with pytest.raises(LedgerError):
         Ledger.read(path, OBJECTIVE)
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced", "cut short"])
+def test_a_file_that_is_taken_away_while_the_node_runs_is_told(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger.open(path, OBJECTIVE)
+    ledger.refuse_another_file()
+    if what == "cut short":
+        os.truncate(path, 0)
+    else:
+        path.unlink()
+    if what == "replaced":
+        path.write_bytes(bytes(4096))
+    with pytest.raises(LedgerError, match="cut short" if what == "cut short" else "moved, removed or replaced"):
+        ledger.refuse_another_file()
+    ledger.close()

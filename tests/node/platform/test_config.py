@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert "line 1" in refusal(tmp_path, "[research\n")
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "absent.toml", {})
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match=r"is a folder, where a file should be: .* check --config"):
         load_config(tmp_path, {})
     (tmp_path / "windows.toml").write_bytes(b"\xef\xbb\xbf[research]\r\nseed = 7\r\n")
     assert load_config(tmp_path / "windows.toml", {}).seed == 7

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from node.platform import file_trouble
-from node.platform.file_trouble import HomeError, database_trouble, in_words, read_file, trouble
+from node.platform.file_trouble import HomeError, database_trouble, in_words, read_at_most, read_file, trouble
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,13 @@ def test_what_lies_where_a_file_should_be_is_named(tmp_path: Path) -> None:
         with pytest.raises(HomeError, match=says):
             read_file(tmp_path / name, 100)
     assert read_file(tmp_path / "none", 100) is None
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(b"content")
+    assert read_at_most(tmp_path / "pipe", 10) == b""
+    assert read_at_most(tmp_path / "file", 3) == b"con"
 
 
 def test_a_ledger_that_another_program_has_locked_is_whole(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from node.platform.file_trouble import HomeError
 from node.platform.home import Home
 from node.platform.private_files import DRAFT, write_private
 
@@ -47,6 +48,17 @@ def test_only_what_must_outlive_a_power_cut_waits_for_the_disk(tmp_path: Path, m
     assert len(synced) == 2  # the file, and the folder with its name
 
 
+def test_a_home_that_was_just_made_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(os.readlink(f"/proc/self/fd/{handle}"))))
+    Home(tmp_path / "new" / "home").make()
+    assert set(synced) == {tmp_path, tmp_path / "new"}, "the folders in which the new names are"
+    assert (tmp_path / "new" / "home").stat().st_mode & 0o777 == 0o700
+    synced.clear()
+    Home(tmp_path / "new" / "home").make()
+    assert synced == []
+
+
 def test_a_draft_left_by_a_crash_is_removed_at_the_next_start(tmp_path: Path) -> None:
     left, in_the_making = tmp_path / f".status.json-abc{DRAFT}", tmp_path / f".pause-def{DRAFT}"
     for draft in (left, in_the_making):
@@ -55,6 +67,20 @@ def test_a_draft_left_by_a_crash_is_removed_at_the_next_start(tmp_path: Path) ->
     with Home(tmp_path).locked():
         assert not left.exists()
         assert in_the_making.exists()
+
+
+def test_a_lock_that_was_removed_is_taken_again_unless_another_node_has_it_by_then(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with home.locked() as lock:
+        (tmp_path / "lock").unlink()
+        lock.keep()
+        assert home.in_use()
+        with pytest.raises(HomeError, match="another node is running"), home.locked():
+            pass
+        (tmp_path / "lock").unlink()
+        with home.locked(), pytest.raises(HomeError, match="another node is running"):
+            lock.keep()
+    assert not home.in_use()
 
 
 def test_a_port_that_is_none_is_not_remembered(tmp_path: Path) -> None:

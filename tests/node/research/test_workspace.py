@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from git import GitCommandError
 
 from node.ledger.settings import Description
 from node.objective.trees import pack
@@ -256,6 +257,18 @@ def test_what_a_person_committed_is_kept_on_a_branch(home: Home) -> None:
     assert home.subjects() == ["Better", "Baseline"]
 
 
+def test_what_a_person_committed_on_no_branch_is_kept_on_one(home: Home) -> None:
+    entry = home.tried("Better", BETTER, kept=True)
+    home.workspace.add(entry, BASELINE)
+    home.git("switch", "-q", "--detach", "best~1")
+    home.git("commit", "-q", "--allow-empty", "-m", "Tried on the side")
+    for _ in range(2):
+        home.open().reconcile([(entry, BASELINE)], BETTER, entry.record.id)
+    assert home.said == [("work set aside", {"branch": "set-aside/1", "what": "commits on no branch"})]
+    assert home.git("log", "-1", "--format=%s", "set-aside/1").strip() == "Tried on the side"
+    assert home.subjects() == ["Better", "Baseline"]
+
+
 DAMAGED = {
     "HEAD is gone": lambda git: (git / "HEAD").unlink(),
     "HEAD is garbage": lambda git: (git / "HEAD").write_bytes(b"\x00\xff"),
@@ -287,6 +300,78 @@ def test_a_damaged_repository_is_moved_beside_with_all_that_is_in_it(home: Home,
     assert details["reason"]
     assert details["reason"] != str(home.path)
     assert (Path(details["kept_in"]) / "notes.txt").read_text() == "mine"
+
+
+BEFALLS = {
+    **{name: lambda path, damage=damage: damage(path / ".git") for name, damage in DAMAGED.items()},
+    "it is deleted": shutil.rmtree,
+    "only git is deleted": lambda path: shutil.rmtree(path / ".git"),
+    "it is a file": lambda path: (shutil.rmtree(path), path.write_text("mine")),
+    "a folder is where the file belongs": lambda path: ((path / "train.py").unlink(), (path / "train.py").mkdir()),
+    "the table is a folder": lambda path: ((path / "results.tsv").unlink(), (path / "results.tsv").mkdir()),
+}
+
+
+@pytest.mark.parametrize("what", BEFALLS)
+def test_whatever_befalls_the_workspace_of_a_running_node_what_is_found_next_is_shown(home: Home, what: str) -> None:
+    entry = home.tried("Better", BETTER, kept=True)
+    history = [(entry, BASELINE)]
+    home.workspace.follow(lambda: (history, history[-1][0].source, history[-1][0].record.id))
+    (home.path / "notes.txt").write_text("mine")
+    BEFALLS[what](home.path)
+    history.append((home.tried("Better still", "A = 5\n", kept=True), BETTER))
+    home.workspace.add(*history[-1])
+    assert home.file() == "A = 5\n"
+    assert home.subjects() == ["Better still", "Better", "Baseline"]
+    assert [row[4] for row in home.results()[1:]] == ["baseline", "Better", "Better still"]
+    if what != "it is deleted":
+        assert any(path.read_text() == "mine" for path in home.path.parent.glob("workspace*/notes.txt")) or (
+            home.path.with_name("workspace.1").read_text() == "mine"
+        )
+
+
+def test_what_befalls_the_new_repository_too_is_told_in_a_sentence(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise GitCommandError("reset", 128, b"error: unable to write file train.py")
+
+    workspace = home.open()
+    monkeypatch.setattr(Workspace, "_check_out", failing)
+    with pytest.raises(HomeError, match=r"unable to write file train\.py.*see whether its disk is whole"):
+        workspace.reconcile([], BASELINE, None)
+
+
+def test_a_person_who_is_committing_is_left_alone_and_the_workspace_catches_up(home: Home) -> None:
+    entry = home.tried("Better", BETTER, kept=True)
+    history = [(entry, BASELINE)]
+    home.workspace.follow(lambda: (history, history[-1][0].source, history[-1][0].record.id))
+    lock = home.path / ".git" / "index.lock"
+    lock.touch()
+    for number in (5, 6):
+        history.append((home.tried(f"A is {number}", f"A = {number}\n", kept=True), history[-1][0].source))
+        home.workspace.add(*history[-1])
+    assert lock.exists()
+    assert home.file() == BETTER
+    lock.unlink()
+    history.append((home.tried("A is 7", "A = 7\n", kept=True), history[-1][0].source))
+    home.workspace.add(*history[-1])
+    assert home.file() == "A = 7\n"
+    assert home.subjects() == ["A is 7", "A is 6", "A is 5", "Better", "Baseline"]
+    assert [event for event, _ in home.said] == ["workspace behind", "workspace up to date"]
+
+
+def test_a_disk_without_room_for_the_workspace_does_not_end_research(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    entry = home.tried("Better", BETTER, kept=True)
+    home.workspace.follow(lambda: ([(entry, BASELINE)], BETTER, entry.record.id))
+    monkeypatch.setattr(Workspace, "_commit", full)
+    home.workspace.add(home.tried("Worse", WORSE, kept=False), BETTER)
+    ((event, details),) = home.said
+    assert event == "workspace behind"
+    assert details["why"]
 
 
 def test_a_folder_where_a_file_belongs_is_moved_beside(home: Home) -> None:
