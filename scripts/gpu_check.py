@@ -48,6 +48,7 @@ from node.platform.gpu_types import Gpu
 from node.platform.gpus import GpuDriver, InstalledDrivers
 from node.proposers.catalogue import read_ideas
 from scripts.gpu_attacks import TIERS, only
+from scripts.gpu_kernel_check import kernels
 from scripts.gpu_plain_loop import TIMED
 from scripts.gpu_stand_in import StandInDriver, stand_in
 from tests.node.execution.sandbox import gpu_stand_in
@@ -407,6 +408,7 @@ CHECKS: Sequence[tuple[str, float, Callable[[Bench], Awaitable[str]]]] = (
     ("hang", 45, hang),
     ("tokens/s beside a plain loop", 100, rate),
     ("ideas", 120, ideas),
+    ("kernels of gpu_kernel", 150, kernels),
     ("repeated baselines", 200, repeated),
 )
 WITHOUT_DATA = {"driver", "rooms in every tier", "attacks through the open doors", "a second node"}
