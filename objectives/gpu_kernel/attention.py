@@ -16,8 +16,8 @@ import triton.language as tl
 
 BLOCK_QUERIES = 64
 BLOCK_KEYS = 32
-WARPS = 4
-STAGES = 2
+QUERY_WARPS = 4
+KEY_STAGES = 2
 
 
 def attention(query, key, value, scale, length, out):
@@ -25,7 +25,7 @@ def attention(query, key, value, scale, length, out):
     attend[(triton.cdiv(places, BLOCK_QUERIES), heads)](
         query, key, value, scale, out, places, length, width,
         BLOCK_QUERIES=BLOCK_QUERIES, BLOCK_KEYS=BLOCK_KEYS, BLOCK_WIDTH=max(16, triton.next_power_of_2(width)),
-        num_warps=WARPS, num_stages=STAGES,
+        num_warps=QUERY_WARPS, num_stages=KEY_STAGES,
     )  # fmt: skip
 
 
