@@ -93,11 +93,12 @@ def runner_for(
     if on_gpu and not gpus:
         raise ObjectiveError(f"{objective.name} is for a GPU, and no GPU can be used here")
     folders = weights_dir / RUN_FOLDERS
-    if objective.kind == Kind.MODEL:
+    if objective.kind in (Kind.MODEL, Kind.PROGRAM):
         pool = GpuPool(objective, layers, gpus, driver, folders, log, keep_free=gpu_keep_free) if on_gpu else None
+    if objective.kind == Kind.MODEL:
         return Runner(objective, layers, weights_dir, log, parallel_runs, data_bytes, pool)
     if objective.kind == Kind.PROGRAM:
-        return ProgramRunner(objective, layers, log, parallel_runs, data_bytes)
+        return ProgramRunner(objective, layers, log, parallel_runs, data_bytes, pool)
     if objective.kind == Kind.COMMAND:
         free = FreeGpus(gpus, driver, log) if on_gpu else None
         return CommandRunner(objective, layers, folders, parallel_runs, free)

@@ -74,8 +74,8 @@ OPTIONAL: Mapping[Kind, Fields] = {
     Kind.PROGRAM: {
         "": _OPTIONAL_TOP | {"prepare": "path", "draw": "path", "hidden": "texts"},
         "metric": {"scale": "text"},
-        "budget": {"seconds": "positive"},
-        "program": {"causal": "flag", "timed": "flag"},
+        "budget": _GPU | {"seconds": "positive"},
+        "program": {"causal": "flag", "timed": "flag", "modules": "paths"},
         "statistics": _COST,
     },
     Kind.COMMAND: {
@@ -251,6 +251,7 @@ def read_program(table: Table) -> Program:
     return Program(
         causal=table.flag("causal") if "causal" in table else False,
         timed=table.flag("timed") if "timed" in table else False,
+        modules=table.paths("modules") if "modules" in table else (),
     )
 
 

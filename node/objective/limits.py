@@ -56,8 +56,6 @@ def gpus_for(objective: Objective, limits: HostLimits) -> tuple[tuple[gpus.Gpu, 
 
 def usable_gpus(kind: Kind, limits: HostLimits) -> tuple[tuple[gpus.Gpu, ...], tuple[str, ...]]:
     """The GPUs that runs of objectives of a kind can use here, and why not the others, at least one reason for none."""
-    if kind == Kind.PROGRAM:
-        return (), ("programs, which a judge asks, run on processors only",)
     found, wrong = gpus.installed()
     # A command's environment has a torch of its own, or none.
     torch_version = None if kind == Kind.COMMAND else hardware.torch_version()

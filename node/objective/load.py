@@ -64,7 +64,8 @@ def load_objective(root: Path, data_dir: Path) -> Objective:
     budget = read_budget(settings.table("budget"), kind)
     program = read_program(_optional_table(settings, "program")) if kind == Kind.PROGRAM else None
     # A program's seconds are a limit and no time to be used, so that its answers do not depend on them.
-    repeatable = not program.timed if program is not None else kind == Kind.MODEL and budget.seconds is None
+    on_gpu = device_of(settings) == "gpu"
+    repeatable = not (program.timed or on_gpu) if program is not None else kind == Kind.MODEL and budget.seconds is None
     noise = settings.table("statistics")
     metric = read_metric(settings.table("metric"), noise, spreads(settings, kind, repeatable))
     if budget.seconds is not None and kind == Kind.MODEL and noise.number("slope") != 0:
@@ -132,6 +133,9 @@ def _refuse_absent(objective: Objective) -> None:
         most = MAX_SOURCE_CHARACTERS >> 10
         raise ObjectiveError(f"{SETTINGS}: the editable file has {size >> 10} KiB; at most {most} will do")
     _refuse_odd_vocabulary(objective)
+    locked = set(objective.program.modules).intersection(objective.editable) if objective.program is not None else None
+    if locked:
+        raise ObjectiveError(f"{SETTINGS}: {locked.pop()} is editable, so program.modules cannot have it")
     environment = objective.environment
     both = set(environment.paths).intersection(objective.editable) if environment is not None else None
     if both:
@@ -164,6 +168,8 @@ def _named_files(objective: Objective) -> list[str]:
         named += [command.evaluator, *(rewrite.file for rewrite in command.seed_rewrites)]
     if environment is not None and environment.lock is not None:
         named.append(environment.lock.path)
+    if objective.program is not None:
+        named += objective.program.modules
     return [name for name in named if name is not None]
 
 

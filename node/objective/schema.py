@@ -138,6 +138,7 @@ class Program:
 
     causal: bool  # one step at a time, so that what comes later stays hidden
     timed: bool  # the judge's clock is the metric: parent and child are asked in one session
+    modules: tuple[str, ...] = ()  # files that the editable ones import, and that no edit changes
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class Objective:
     def repeatable(self) -> bool:
         """Whether the same source at the same seed gives the same value on one machine."""
         if self.kind == Kind.PROGRAM:  # its seconds are a limit and no time to be used: answers do not depend on them
-            return not self.timed
+            return self.device == "cpu" and not self.timed
         return self.kind == Kind.MODEL and self.device == "cpu" and self.budget.seconds is None
 
     @property

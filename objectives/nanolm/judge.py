@@ -23,7 +23,8 @@ import numpy as np
 
 VOCABULARY = 8192
 # By scale: tokens of a window, windows for the final weights, for each checkpoint, and in one question to a room.
-SIZES = {"": (1024, 2048, 128, 8), "long": (1024, 2048, 128, 8), "cpu": (128, 1024, 128, 16)}
+FOR_A_GPU = (1024, 2048, 128, 8)
+SIZES = {"": FOR_A_GPU, "large": FOR_A_GPU, "long": FOR_A_GPU, "cpu": (128, 1024, 128, 16)}
 LOGIT_LIMIT = 1e4
 # What a source has grown by, compressed, is paid for as if it had to be stored beside the text, four times: there are
 # better packers than zlib, and what one of them stores saves more than it costs where the model itself packs worse. An

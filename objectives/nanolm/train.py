@@ -1,7 +1,7 @@
 """nanolm: a GPT of 34 million parameters, plain and in good style. This is the file that research edits.
 
 AdamW, RMSNorm, rotary positions, causal attention; on a GPU in bfloat16, and the step compiled. At the scale "cpu" the
-same model is small enough for a minute of a processor.
+same model is small enough for a minute of a processor; at "large" it is half as deep again and as wide.
 
 The contract: `train(task)` returns a trained module that maps token ids (batch, context) to logits (batch, context,
 vocabulary); `build(task)` makes the same module empty, so that trained weights can be loaded into it elsewhere.
@@ -30,8 +30,10 @@ WARMUP = 0.02  # share of the budget
 CLIP = 1.0  # norm of the gradient
 
 
-def at_scale(task, pair):
-    return pair[task.scale == "cpu"]
+def at_scale(task, pair, growth=1.0, multiple=1):
+    """A size at the scale of this run: at "large" so many times the first of the pair, rounded down to a multiple."""
+    size = pair[task.scale == "cpu"]
+    return int(growth * size) // multiple * multiple if task.scale == "large" else size
 
 
 # ---- model -----------------------------------------------------------------------------------------------------------
@@ -108,7 +110,7 @@ class Block(nn.Module):
 class Model(nn.Module):
     def __init__(self, task):
         super().__init__()
-        depth, width = at_scale(task, DEPTH), at_scale(task, WIDTH)
+        depth, width = at_scale(task, DEPTH, 1.5), at_scale(task, WIDTH, 1.5, HEAD)
         self.embedding = nn.Embedding(task.vocabulary, width)
         self.blocks = nn.ModuleList(Block(task, width, layer) for layer in range(depth))
         self.norm = make_norm(width)
@@ -207,7 +209,7 @@ def train(task):
     loss_of_step = torch.compile(loss_of) if task.device.type == "cuda" else loss_of
     state = State()
     task.resumable(model=model, optimizers=optimizers, state=state)
-    for x, y in task.batches(at_scale(task, BATCH)):
+    for x, y in task.batches(at_scale(task, BATCH, 0.5)):
         for optimizer, rates in zip(optimizers, full_rates, strict=True):
             for group, full in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = full * rate(task.progress)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import trio
 
-from node.execution.gpu.room_process import CANDIDATE
+from node.execution.gpu.room_process import CANDIDATE, PROGRAM
 from node.execution.gpu.rooms import Given, GpuRooms
 from node.execution.gpu_lock import RETRY_SECONDS, GpuLock
 from node.execution.run_folder import place_of_folders, remove_left_over
 from node.execution.sandbox.layers import Layers
-from node.objective.schema import Objective
+from node.objective.schema import Kind, Objective
 from node.platform.gpu_types import Gpu
 from node.platform.gpus import GpuDriver
 from node.platform.log import Log
@@ -58,10 +58,10 @@ class GpuPool:
         self.warm_up()
 
     def warm_up(self) -> None:
-        """Start a candidate's room on the next GPU that waits for a run, if no other node has it."""
+        """Start the room that runs the source on the next GPU that waits for a run, if no other node has it."""
         for rooms in self._idle:
             if not rooms.problem and rooms.lock.take_or_tell(self._log):
-                rooms.get_ready(CANDIDATE)
+                rooms.get_ready(PROGRAM if self._given.objective.kind == Kind.PROGRAM else CANDIDATE)
                 return
 
     @property

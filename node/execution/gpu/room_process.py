@@ -28,13 +28,13 @@ from node.execution.sandbox.process import SandboxedProcess
 from node.execution.worker import Worker
 from node.execution.worker_set import examination_memory, longest_file
 from node.ledger.files import DISK_RESERVE
-from node.objective.schema import Objective
+from node.objective.schema import Kind, Objective
 from node.platform.gpu_types import Gpu
 from node.platform.gpus import chosen_by
 
 READY = b"ready"
 READY_SECONDS = 300.0  # to import torch and set up the device: 4 s; minutes on a machine that others use
-CANDIDATE, EXAMINATION = "train", "answer"
+CANDIDATE, EXAMINATION, PROGRAM = "train", "answer", "program"
 # Processes and threads together: CUDA and torch make a few threads each for every processor, and a compiler processes.
 TASKS = 512
 LOG_BYTES = 1 << 20
@@ -76,15 +76,16 @@ class GpuRoom:
         memory: int,
         nursery: trio.Nursery,
     ) -> GpuRoom:
-        """Start a room for a candidate or an examination; it is supervised in the nursery.
+        """Start a room for a candidate, an examination or a program; it is supervised in the nursery.
 
-        folders_dir: where the folder is made in which a candidate's compiler works. memory: bytes of the GPU that it
-        may use, 0 for what is free. Call on the main thread. Raises OSError, and as SandboxedProcess.start does.
+        folders_dir: where the folder is made in which the compiler of a candidate or a program works. memory: bytes of
+        the GPU that it may use, 0 for what is free. Call on the main thread. Raises OSError, and as
+        SandboxedProcess.start does.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folder = None
         try:
-            if program == CANDIDATE:
+            if program in (CANDIDATE, PROGRAM):
                 folder = RunFolder.make(folders_dir, {}, (), {}, {}, {})
             policy = _candidate(objective, gpu, folder) if folder is not None else _examination(objective, gpu)
             if not launch.may_start_programs(tier(layers), policy):
@@ -94,7 +95,7 @@ class GpuRoom:
                 "program": program,
                 "device": gpu.torch_device,
                 "memory": memory,
-                "deterministic": objective.budget.seconds is None,
+                "deterministic": _gives_same_bits(objective),
             }
             command = [*launch.python(PROGRAMS / "gpu_room.py"), json.dumps(orders)]
             process = SandboxedProcess.start(command, policy, layers, keep=(theirs.fileno(),))
@@ -176,7 +177,7 @@ class GpuRoom:
 
 
 def _candidate(objective: Objective, gpu: Gpu, folder: RunFolder) -> Policy:
-    """What a candidate may do: what the source of a command's run may, as its compiler starts other programs."""
+    """What a candidate or a program may do: what a command's source may, as a compiler starts other programs."""
     budget = objective.budget
     free = shutil.disk_usage(folder.root).free - DISK_RESERVE
     include = Path(sysconfig.get_path("include"))  # Python.h, which what is compiled includes
@@ -230,5 +231,13 @@ def _libraries(gpu: Gpu) -> int:
     return DEVICE_LIBRARIES if gpu.device_files else 0
 
 
+def _gives_same_bits(objective: Objective) -> bool:
+    """Whether a run is to be the same to the last bit when it is made again on this GPU, which costs speed.
+
+    A program's seconds are a limit, and no time to be used.
+    """
+    return not objective.timed if objective.kind == Kind.PROGRAM else objective.budget.seconds is None
+
+
 def _environment(objective: Objective, gpu: Gpu) -> dict[str, str]:
-    return chosen_by(gpu) | (_SAME_BITS if objective.budget.seconds is None else {})
+    return chosen_by(gpu) | (_SAME_BITS if _gives_same_bits(objective) else {})

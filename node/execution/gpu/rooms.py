@@ -16,7 +16,7 @@ import trio
 
 from node.execution.fork_servers import NUMPY, WARM_MEMORY, forked, start_server
 from node.execution.gpu.memory import CONTEXT_BYTES, GpuMemory, is_back, used_by
-from node.execution.gpu.room_process import CANDIDATE, EXAMINATION, GpuRoom
+from node.execution.gpu.room_process import CANDIDATE, EXAMINATION, PROGRAM, GpuRoom
 from node.execution.gpu_lock import GpuLock
 from node.execution.hidden_packages import hidden_paths
 from node.execution.sandbox.forks import ForkServer
@@ -89,13 +89,15 @@ class GpuRooms:
 
         Raises ServerLostError, OSError when none can be started.
         """
-        if program not in (CANDIDATE, EXAMINATION):
+        if program not in (CANDIDATE, EXAMINATION, PROGRAM):
             return await forked(self.numpy, program, arguments, descriptors, policy, nursery)
         if program == EXAMINATION:  # the candidate's memory is to be back before
             await self._came_back({pid for room in self._used for pid in room.pids})
         room = self._taken(program)
         worker = await room.serve(arguments, descriptors)
         nursery.start_soon(self._watch, room)
+        if program == PROGRAM:
+            return worker  # a judge may hold a clock by now, beside which nothing starts
         if program == CANDIDATE or self._examinations_left():
             self.get_ready(EXAMINATION)
         else:
@@ -104,8 +106,8 @@ class GpuRooms:
 
     def get_ready(self, program: str) -> None:
         """Start a room of this kind ahead of need, unless one waits or the machine is short of memory."""
-        if program == CANDIDATE:
-            _ = self.numpy  # what draws the run's text
+        if program != EXAMINATION:
+            _ = self.numpy  # what draws the run's text, and a program's judge
         if program in self._ahead and self._ahead[program].alive:
             return
         if psutil.virtual_memory().available > WARM_MEMORY:

@@ -10,6 +10,9 @@ source and one judge, each in a sandbox with pipes of its own, forked from a cle
 
 A session has one program, or where answers are timed both of a pair: these then run in turns, which the judge asks for,
 and stand still between them, so that neither slows down the other. The node parses nothing that a program made.
+
+Where the objective is for a GPU, programs are no forks but rooms on it, both of a session's on the same one. What a
+program has asked of the GPU goes on there while it stands still, so a judge has to see whether the GPU was free.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ import math
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -31,7 +34,9 @@ import trio
 from node.execution import run_seeds
 from node.execution.alternation import Alternation, Side, shares
 from node.execution.drawn_texts import MAX_TEXT, DrawnTexts
-from node.execution.fork_servers import ForkServerPool, ForkServers
+from node.execution.fork_servers import ForkServerPool, ForkServers, Servers
+from node.execution.gpu.pool import GpuPool
+from node.execution.gpu.room_process import PROGRAM
 from node.execution.hidden_packages import hidden_paths
 from node.execution.pause_gate import PauseGate
 from node.execution.pipes import Lines, send_if_open, send_job
@@ -48,6 +53,7 @@ from node.execution.workers.exchange import STATUS_OF_FAILURE
 from node.ledger.outcome import Outcome
 from node.objective.schema import Objective
 from node.platform.concurrency import gather
+from node.platform.gpu_types import Gpu
 from node.platform.log import Log
 from protocol.records import Failure
 
@@ -78,11 +84,17 @@ class ProgramRunner:
         log: Log,
         parallel_runs: int = 1,
         data_bytes: int = MAX_TEXT,
+        gpus: GpuPool | None = None,
     ) -> None:
-        """data_bytes: what the host lets an objective have of data, and so the longest text that it may draw."""
+        """data_bytes: what the host lets an objective have of data, and so the longest text that it may draw.
+
+        gpus: where programs run, those of a session on one, for an objective whose device is "gpu".
+        """
         self._objective = objective
         self._texts = DrawnTexts(objective, data_bytes)
         self._log = log
+        self._gpus = gpus
+        parallel_runs = min(parallel_runs, gpus.count) if gpus is not None else parallel_runs
         self.parallel_runs = 1 if objective.timed else parallel_runs
         servers = 2 if objective.timed else self.parallel_runs
         self._servers = ForkServerPool(layers, most_memory(objective), servers, hidden=hidden_paths(objective))
@@ -96,7 +108,7 @@ class ProgramRunner:
 
     async def __aenter__(self) -> Self:
         self._nursery = await self._stack.enter_async_context(trio.open_nursery())
-        self._servers.open(self._nursery)
+        (self._gpus or self._servers).open(self._nursery)
         return self
 
     async def __aexit__(
@@ -118,9 +130,12 @@ class ProgramRunner:
 
     def can_alternate(self) -> bool:
         """Whether both runs of a pair are to be made at once: always where they are timed, since values of different
-        sessions do not compare; where their costs count, as long as there is memory.
+        sessions do not compare; where their costs count, as long as there is memory. Of a GPU costs are seconds in
+        which a run has it to itself, so runs follow each other.
         """
-        return self._objective.timed or (self._objective.statistics.slope > 0 and self._servers.can_serve(2))
+        if self._objective.timed or self._gpus is not None:
+            return self._objective.timed
+        return self._objective.statistics.slope > 0 and self._servers.can_serve(2)
 
     async def run_pair(
         self,
@@ -157,8 +172,8 @@ class ProgramRunner:
             return (await self._serve([(source, lambda progress: None)], seed, split))[0]
 
     async def cool_down(self) -> None:
-        """End the fork servers that wait for a run, so that a paused node does not hold their memory."""
-        await self._servers.cool_down()
+        """End what waits for a run, so that a paused node does not hold its memory."""
+        await (self._gpus or self._servers).cool_down()
 
     # ---- a session -------------------------------------------------------------------------------------------------
 
@@ -170,7 +185,6 @@ class ProgramRunner:
         side: Side | None = None,
     ) -> list[Outcome]:
         """One outcome for each source, in their order. Raises OSError when workers cannot be started."""
-        taken: list[ForkServers] = []
         outcomes: dict[int, Outcome] = {}
         sound: dict[int, _Asked] = {}
         for number, (source, progress) in enumerate(sources):
@@ -182,28 +196,42 @@ class ProgramRunner:
         try:
             await self.pause_gate.wait_open()
             assert self._nursery is not None
-            workers = ProgramWorkers(self._objective, self._nursery)
-            try:
-                taken.extend(self._servers.take() for _ in sound)  # a server makes one fork at a time
-                # Forks of one server share where things lie in its memory, by which times differ by some per cent. So
-                # it is drawn which server is whose, or a child would gain or lose by it in every pair.
-                random.shuffle(taken)
-                if sound:
-                    found = await self._use(workers, taken, list(sound.values()), seed, split, side)
-                    outcomes |= dict(zip(sound, found, strict=True))
-            finally:
-                await workers.destroy()
-                for servers in taken:
-                    await self._servers.give_back(servers)
+            if sound:
+                async with self._lent(len(sound)) as servers:
+                    workers = ProgramWorkers(self._objective, self._nursery)
+                    try:
+                        found = await self._use(workers, servers, list(sound.values()), seed, split, side)
+                        outcomes |= dict(zip(sound, found, strict=True))
+                    finally:
+                        await workers.destroy()
         finally:
             if side is not None:
                 side.leave()
         return [outcomes[number] for number in range(len(sources))]
 
+    @asynccontextmanager
+    async def _lent(self, programs: int) -> AsyncIterator[Sequence[Servers]]:
+        """What makes the worker of each program of a session, for as long as the block."""
+        if self._gpus is not None:
+            async with self._gpus.lent() as rooms:
+                yield [rooms] * programs
+                rooms.get_ready(PROGRAM)  # of the next session
+            return
+        taken: list[ForkServers] = []
+        try:
+            taken.extend(self._servers.take() for _ in range(programs))  # a server makes one fork at a time
+            # Forks of one server share where things lie in its memory, by which times differ by some per cent. So it is
+            # drawn which server is whose, or a child would gain or lose by it in every pair.
+            random.shuffle(taken)
+            yield taken
+        finally:
+            for servers in taken:
+                await self._servers.give_back(servers)
+
     async def _use(
         self,
         workers: ProgramWorkers,
-        servers: Sequence[ForkServers],
+        servers: Sequence[Servers],
         asked: Sequence[_Asked],
         seed: int,
         split: str,
@@ -241,7 +269,7 @@ class ProgramRunner:
             metrics=metrics,
             checkpoints=(),
             tokens=0,
-            cpu_seconds=worker.cpu_of_job(),
+            cpu_seconds=worker.cpu_of_job() if self._gpus is None else worker.wall_of_job(),
             wall_seconds=seconds,
             peak_memory=worker.process.peak_memory,
             failure=None,
@@ -253,7 +281,7 @@ class ProgramRunner:
     async def _results(
         self,
         workers: ProgramWorkers,
-        servers: Sequence[ForkServers],
+        servers: Sequence[Servers],
         asked: Sequence[_Asked],
         seed: int,
         split: str,
@@ -273,9 +301,11 @@ class ProgramRunner:
                     )
                 pausing.enter_context(self.pause_gate.freezing(judge.worker.process))
             judge.worker.begin_job(judge_seconds(self._objective, len(programs)))
-            for program, each in zip(programs, asked, strict=True):
-                self._begin(program, each.files, seed)
-            if not self._objective.timed:  # nothing runs beside what is timed, nor does a server that starts
+            for program, each, given in zip(programs, asked, servers, strict=True):
+                self._begin(program, each.files, seed, given.gpu)
+            if (
+                not self._objective.timed and self._gpus is None
+            ):  # nothing runs beside what is timed, nor does a server that starts
                 self._servers.warm_up()  # for a run beside this one
             await self._ask(judge, seed, split, texts, [each.growth for each in asked])
             results = await self._verdict(judge, programs, asked)
@@ -287,26 +317,31 @@ class ProgramRunner:
             raise RunFailed(judge.worker.failure(), told)
         return results
 
-    async def _drawn(self, seed: int, split: str, servers: ForkServers) -> dict[str, bytes]:
+    async def _drawn(self, seed: int, split: str, servers: Servers) -> dict[str, bytes]:
         """The texts of a run whose objective draws them, by name."""
         if self._objective.draw is None:
             return {}
         return {name: await self._texts.get(seed, name, servers.numpy) for name in ("train", split)}
 
-    def _begin(self, program: ProgramWorker, files: Sequence[bytes], seed: int) -> None:
+    def _begin(self, program: ProgramWorker, files: Sequence[bytes], seed: int, gpu: Gpu | None) -> None:
         """Give a program its job. It takes what it takes: the program may be standing still."""
+        objective = self._objective
         assert self._nursery is not None
+        assert objective.program is not None
         program.worker.begin_job(self._objective.budget.wall_seconds)
         if self._objective.timed:
             program.worker.process.freeze()  # until its first turn
         job = {
             "seed": run_seeds.task_seed(seed),
             "chance": run_seeds.chance(seed).hex(),
-            "editable": list(self._objective.editable),
-            "threads": self._objective.budget.threads,
-            **self._objective.told_of_scale,
+            "files": [*objective.editable, *objective.program.modules],
+            "threads": objective.budget.threads,
+            "repeats": gpu is None or not objective.timed,
+            **({} if gpu is None else {"gpu": gpu.torch_device}),
+            **objective.told_of_scale,
         }
-        self._nursery.start_soon(send_job, program.jobs, job, *files)
+        modules = [objective.files[path] for path in objective.program.modules]
+        self._nursery.start_soon(send_job, program.jobs, job, *files, *modules)
 
     async def _ask(self, judge: Judge, seed: int, split: str, texts: dict[str, bytes], growths: Sequence[int]) -> None:
         assert self._objective.program is not None

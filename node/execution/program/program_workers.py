@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import trio
 
-from node.execution.fork_servers import ForkServers, Given
+from node.execution.fork_servers import Given, Servers
 from node.execution.sandbox.policy import Policy
 from node.execution.worker import Worker
 from node.execution.worker_set import EXAMINATION_SECONDS, JUDGE_MEMORY, LOG_BYTES, TASKS, Judge, Workers
@@ -33,8 +33,11 @@ class ProgramWorkers(Workers):
         self.programs: list[ProgramWorker] = []
         self._judges_ends: list[int] = []
 
-    async def start_program(self, servers: ForkServers) -> ProgramWorker:
-        """A worker for one source. Raises ServerLostError, OSError, as `start_judge` does."""
+    async def start_program(self, servers: Servers) -> ProgramWorker:
+        """A worker for one source. Raises ServerLostError, OSError, as `start_judge` does.
+
+        On a GPU it is a room, under the policy that it was started with (gpu/room_process.py).
+        """
         objective, given = self._objective, Given()
         job = self._pipes.to_worker()
         questions, asked = self._pipes.between()
@@ -55,7 +58,7 @@ class ProgramWorkers(Workers):
         self.programs.append(ProgramWorker(worker, self._stream(job)))
         return self.programs[-1]
 
-    async def start_judge(self, servers: ForkServers) -> Judge:
+    async def start_judge(self, servers: Servers) -> Judge:
         """The judge, with its ends of the pipes to every program that was started, and the hidden data."""
         objective, given = self._objective, Given()
         assert objective.judge is not None

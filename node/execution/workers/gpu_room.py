@@ -5,8 +5,8 @@
 A fork server cannot serve a GPU: what CUDA has set up for a process does not survive a fork, and a compiler needs
 children that execute other programs. So a room is a whole process in a sandbox, started ahead of need. It imports
 torch, and where it is a candidate's it sets up the device too and caps its memory there. Then it says READY on its
-socket and waits. What comes is one message with descriptors: the arguments of the worker it becomes (train.py or
-answer.py), which finds the descriptors as 3, 4, and so on, as a fork does. No source is run before that.
+socket and waits. What comes is one message with descriptors: the arguments of the worker it becomes (train.py,
+answer.py or program.py), which finds the descriptors as 3, 4, and so on, as a fork does. No source is run before that.
 
 ORDERS is JSON: {socket, program, device, memory, deterministic}. memory: bytes of the device that this process may
 use, 0 for what is free; deterministic: whether the same run is to give the same bits. Imports nothing of ours.
@@ -33,12 +33,12 @@ if __name__ == "__main__":
 
 import torch
 
-from node.execution.workers import answer, preload_torch, train
+from node.execution.workers import answer, preload_torch, program, train
 
 READY = b"ready"
 FIRST_GIVEN, MOST_GIVEN = 3, 16  # descriptors of a job: where they begin, and how many there may be
 MOST_MESSAGE_BYTES = 8192
-PROGRAMS: dict[str, Callable[[], None]] = {"train": train.main, "answer": answer.main}
+PROGRAMS: dict[str, Callable[[], None]] = {"train": train.main, "answer": answer.main, "program": program.main}
 _HIGH = 64  # descriptors from here on are free for moving others about
 
 
@@ -47,8 +47,8 @@ def main() -> None:
     node = reserve_descriptors(orders["socket"])
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(orders["deterministic"])
-    trains = orders["program"] == "train"
-    if trains:
+    compiles = orders["program"] != "answer"
+    if compiles:
         importlib.import_module("torch._inductor.compile_fx")  # two seconds that no run waits for
         # The examination's waits until its job comes: till then the device is the candidate's, who is dead by then.
         set_up(orders["device"], orders["memory"])
@@ -63,7 +63,7 @@ def main() -> None:
     if not message:
         return  # the node needs this room no more
     place(descriptors)
-    if not trains:
+    if not compiles:
         set_up(orders["device"], orders["memory"])
     become(PROGRAMS[orders["program"]], [orders["program"], *json.loads(message)])
 

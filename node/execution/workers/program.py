@@ -1,13 +1,14 @@
-"""The program's worker: runs one source, which answers arrays with arrays. A fork inside a sandbox, without any files.
+"""The program's worker: runs one source, which answers arrays with arrays. In a sandbox: a fork without any files, or
+where it has a GPU a process of its own (gpu_room.py).
 
     program.py JOBS_FD QUESTIONS_FD ANSWERS_FD [NAME=DATA_FD...]
 
-On JOBS_FD comes the job, as parts of <u64 length> and bytes: JSON {seed, chance, editable, threads} and perhaps
-{scale}, and the source's files. The judge, and nobody else, then sends messages of arrays (arrays.py) on QUESTIONS_FD:
-one to prepare with, then questions. Each is answered on ANSWERS_FD: the first, when the source's `prepare(task)` has
-returned, with no arrays; a question with what `answer(task, inputs)` returns. The process ends when the judge asks no
-more, or when the source fails: its exit status then says how (exchange.py), and standard error why. It imports nothing
-of ours.
+On JOBS_FD comes the job, as parts of <u64 length> and bytes: JSON {seed, chance, files, threads, repeats} and perhaps
+{scale, gpu}, and the files: the source's, then those of the objective that these import. The judge, and nobody else,
+then sends messages of arrays (arrays.py) on QUESTIONS_FD: one to prepare with, then questions. Each is answered on
+ANSWERS_FD: the first, when the source's `prepare(task)` has returned, with no arrays; a question with what
+`answer(task, inputs)` returns. The process ends when the judge asks no more, or when the source fails: its exit status
+then says how (exchange.py), and standard error why. It imports nothing of ours.
 
 Nothing that this process sends is trusted: the source runs in it and could send anything.
 """
@@ -33,7 +34,7 @@ class Task:
         self.seed: int = job["seed"]
         self.scale: str = job.get("scale", "")  # the name of the objective's scale; "" is its own budget
         self.threads: int = job["threads"]
-        self.device = torch.device("cpu")
+        self.device = torch.device(job.get("gpu", "cpu"))
         self.data = data  # the objective's own files for a source, by name
         self.arrays: dict[str, arrays.Array] = {}  # what the judge gave to prepare with, by name
 
@@ -42,10 +43,10 @@ def main() -> None:
     jobs, questions, answers = (int(number) for number in sys.argv[1:4])
     data = {name: read(int(file)) for name, _, file in (word.rpartition("=") for word in sys.argv[4:])}
     job = json.loads(receive(jobs))
-    files = {path: receive(jobs) for path in job["editable"]}
+    files = {path: receive(jobs) for path in job["files"]}
     os.close(jobs)
     torch.set_num_threads(job["threads"])
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(job["repeats"])
     chance.mix_in(bytes.fromhex(job["chance"]))
     failure = "exception"
     try:

@@ -125,7 +125,7 @@ GPU = Gpu(0, "a card", 12 << 30, "nvidia", "GPU-0", "580", ("/dev/nvidia0",))
         ("command", (GPU,), (), True, None),
         ("command", (GPU,), (), False, "[research] gpu = false in swarm.toml keeps runs off it"),
         ("command", (replace(GPU, problem="it is divided"),), (), True, "a card: it is divided"),
-        ("program", (GPU,), (), True, "programs, which a judge asks, run on processors only"),
+        ("program", (GPU,), (), True, "the installed torch 2.13.0+cpu is a build for processors only"),
     ],
 )
 def test_an_objective_for_gpus_is_refused_only_where_none_can_be_used_and_with_the_reason(

@@ -18,7 +18,7 @@ from node.proposers.novelty import Described, numbers_differ, rarities, same_ide
 OBJECTIVES = Path(__file__).parents[3] / "objectives"
 
 
-@pytest.mark.parametrize("name", ["tinylm", "ranking", "portfolio", "kernel", "arena"])
+@pytest.mark.parametrize("name", ["tinylm", "ranking", "portfolio", "kernel", "gpu_kernel", "arena"])
 def test_no_two_known_ideas_are_called_the_same(name: str, tmp_path: Path) -> None:
     objective = load_objective(OBJECTIVES / name, tmp_path)
     files = sources.read(objective.source, objective.editable)

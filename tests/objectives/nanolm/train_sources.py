@@ -2,7 +2,7 @@
 
     python train_sources.py          sources on standard input: JSON {name: text}
 
-They train at the scale "cpu", on random tokens, and take a step in bfloat16 as on a GPU. Of the size for a GPU a model
+They train at the scale "cpu", on random tokens, and take a step in bfloat16 as on a GPU. Of its sizes for a GPU a model
 is built and asked on torch's device "meta", which has shapes and no numbers. It runs in a process of its own, because
 it imports torch.
 """
@@ -87,14 +87,17 @@ def trouble_in_bfloat16(source: str) -> str | None:
 
 
 def trouble_on_a_gpu(source: str) -> str | None:
-    """What is wrong with the size that it has for a GPU, by its shapes."""
+    """What is wrong with the sizes that it has for a GPU, by their shapes."""
     module = types.ModuleType("large_source")
     exec(compile(source, "train.py", "exec", dont_inherit=True), module.__dict__)
-    with torch.device("meta"):
-        model = module.build(Task(scale="", context=1024)).eval()
-        tokens = torch.zeros((1, 64), dtype=torch.int64)
-        logits = model.logits(model.body(model.embed(tokens), tokens))
-    return None if logits.shape == (1, 64, VOCABULARY) else f"large logits of shape {tuple(logits.shape)}"
+    for scale in ("", "large"):
+        with torch.device("meta"):
+            model = module.build(Task(scale=scale, context=1024)).eval()
+            tokens = torch.zeros((1, 64), dtype=torch.int64)
+            logits = model.logits(model.body(model.embed(tokens), tokens))
+        if logits.shape != (1, 64, VOCABULARY):
+            return f"logits of shape {tuple(logits.shape)} at the scale {scale!r}"
+    return None
 
 
 def main() -> None:

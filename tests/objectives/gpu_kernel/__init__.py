@@ -1,0 +1,1 @@
+"""The gpu_kernel objective's judge, harness and known ideas."""
