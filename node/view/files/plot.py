@@ -204,8 +204,9 @@ def _axes(xs: _Scale, ys: _Scale, about: Description) -> list[str]:
 
 
 def _dot(x: float, y: float, colour: str, radius: float, one: Json) -> str:
-    name = one.get("title") or one["decision"]
-    tip = f"{name}: {value_text(one['value'])}" + (f", gain {one['gain_text']}" if one["gain"] else "")
+    name = "adopted from a peer" if one["kind"] == "replication" else one["title"]
+    value = one["level"] if one["value"] is None else one["value"]  # a merge that was adopted has no value of its own
+    tip = f"{name}: {value_text(value)}" + (f", gain {one['gain_text']}" if one["gain"] else "")
     paint = f'fill="none" stroke="{colour}" stroke-width="1.5"' if one.get("steps") else f'fill="{colour}"'
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" {paint}><title>{escape(tip)}</title></circle>'
 

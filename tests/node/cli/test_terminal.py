@@ -77,6 +77,8 @@ def test_standard_output_may_be_full_closed_or_a_broken_pipe(
 INTERRUPTED_WHILE_READ = """
 import os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background, a shell has it ignored
+
 class Interrupting:
     def find_spec(self, name, path, target=None):
         if name == "node.cli.main":

@@ -17,7 +17,7 @@ from node.objective.schema import Objective, ObjectiveError
 from scripts.gpu_stand_in import StandInDriver
 from tests.node.conftest import ignore
 from tests.node.execution.gpu.conftest import Events
-from tests.node.execution.gpu.test_gpu_runs import rooms_left
+from tests.node.execution.kept_servers import workers_left
 from tests.node.execution.program.objectives import program_objective
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
@@ -74,7 +74,7 @@ async def test_a_pair_has_two_rooms_on_one_gpu_and_whatever_becomes_of_one_nothi
     assert again.value is not None
     assert again.value > 0
     assert not objective.repeatable
-    assert not rooms_left()
+    assert not workers_left()
     assert not events.of("GPU set aside")
 
 

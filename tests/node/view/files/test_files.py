@@ -10,12 +10,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from node.cli.main import main
 from node.view.files import plot
 from protocol.records import ChainStep, Effect, Hypothesis
-from tests.node.records_for_tests import experiment, source
+from tests.node.records_for_tests import experiment, replication, source
 from tests.node.view.conftest import HOSTILE, Swarm
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -87,6 +88,22 @@ def test_the_plot_shows_every_experiment_and_the_staircase(swarm: Swarm, tmp_pat
     assert any(HOSTILE in (title.text or "") for title in drawing.iter(f"{SVG}title"))
     drawn = {element.tag.removeprefix(SVG) for element in drawing.iter()}
     assert drawn <= {"svg", "text", "path", "circle", "title"}
+
+
+def test_what_was_adopted_by_a_trial_of_ones_own_is_shown_with_what_it_came_to(swarm: Swarm, tmp_path: Path) -> None:
+    """Such a record has what the trial found, and no runs of the claim: it is no report."""
+    claim, bob = swarm.authors["alice"].records[0], swarm.authors["bob"].identity
+    report = replication(claim, "unclear", effect=None, adopted=source("merged"), by=bob)
+    swarm.write(
+        "bob",
+        replace(report, base=claim.body.parent, route="merge", pairs=(), proof=UNSET, adoption=Effect(-0.3, 0.01, 2)),
+    )
+    for name in ("plot.svg", "report.md", "report.html", "site"):
+        command = "publish" if name == "site" else name.partition(".")[0]
+        run(swarm.home, command, str(tmp_path / name), *(["--everybody"] if command == "plot" else []))
+    drawing = ElementTree.parse(tmp_path / "plot.svg").getroot()
+    told = [title.text for title in drawing.iter(f"{SVG}title") if "adopted from a peer" in (title.text or "")]
+    assert told == ["adopted from a peer: 2.5929"]
 
 
 def test_the_staircase_goes_through_its_dots_and_begins_at_the_baseline(swarm: Swarm, tmp_path: Path) -> None:
