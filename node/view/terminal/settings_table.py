@@ -23,5 +23,5 @@ def table(data: Json) -> RenderableType:
     undo = data["undo"]
     notes = [f"swarm.toml: {data['file'] or 'none; defaults hold'}"]
     if undo is not None:
-        notes.append(f"`{typed()} settings --undo` takes {undo['text']}")
+        notes.append(f"`{typed('settings --undo')}` takes {undo['text']}")
     return Group(shown, Text("\n".join(notes), style="dim"))

@@ -116,7 +116,7 @@ def _other_files(row: Json) -> Text:
     other = short_id(row["id"])
     return Text(
         f"Its folder has had other files, which are another objective: {row['records']} records stand under the id "
-        f"{other}. `{typed()} leaderboard --objective {other}` shows them."
+        f"{other}. `{typed(f'leaderboard --objective {other}')}` shows them."
     )
 
 
@@ -137,7 +137,7 @@ def status(data: Json) -> RenderableType:
     now = data["now"] or {}
     rows = [
         ("node", f"{data['peer'] or 'no identity yet'}"),
-        ("running", now.get("doing", "yes") if data["running"] else f"no (start it with `{typed()} join`)"),
+        ("running", now.get("doing", "yes") if data["running"] else f"no (start it with `{typed('join')}`)"),
         ("working on", now.get("title") or "–"),
         ("objective", f"{objective_text(data)}  {short_id(data['objective'])}{_scale(now)}"),
         ("best gain", _gain(data["gain"], data) if data["gain"] else "–"),
