@@ -220,7 +220,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
         found = next((d for d in discoveries(records, weights, {record.id}) if d.record.id == record.id), None)
         shown |= {
             "conclusion": conclusion(body),
-            "conclusion_text": conclusion_text(record, records),
+            "conclusion_text": conclusion_text(record, records, ledger.screenings.behind(body.child, body.parent)),
             "effect": effect_with_parts_json(body),
             "holdout": effect_json(body.holdout, metric_of(body)),
             "runs": runs_json(body.screening, body.pairs),
@@ -276,6 +276,7 @@ def _replication_json(record: Record) -> Json:
         "compute_class": body.compute_class,
         "decision": body.decision,
         "effect": effect_with_parts_json(body),
+        "adoption": effect_json(body.adoption, metric_of(body)),
         "adopted": body.adopted.hex() if body.adopted else None,
         "route": body.route,
     }

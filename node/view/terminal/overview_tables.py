@@ -84,17 +84,15 @@ def progress(data: Json) -> RenderableType:
 
 def idea_map(data: Json) -> RenderableType:
     """data: as `map --json` prints it."""
-    shown = plain_table("ideas", "category", "tried", "kept", "claims", "confirmed", "mean gain", "best", "best ideas")
+    counts = ("kept", "claims", "confirmed")
+    shown = plain_table("ideas", "category", "tried", "measured", *counts, "mean gain", "best", "best ideas")
     for row in data["categories"]:
         shown.add_row(
             escape(row["category"]),
-            str(row["tried"]),
-            str(row["kept"]),
-            str(row["claims"]),
-            str(row["confirmed"]),
+            *(str(row[name]) for name in ("tried", "measured", *counts)),
             row["gain_text"] or "–",
             row["best_text"] or "–",
-            escape("; ".join(one_line(idea["title"]) for idea in row["ideas"][:MOST_IDEAS])),
+            escape("; ".join([one_line(idea["title"]) for idea in row["ideas"] if idea["gain"]][:MOST_IDEAS])),
         )
     return shown
 

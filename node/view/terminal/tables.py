@@ -194,7 +194,9 @@ def show(data: Json) -> RenderableType:
         "device",
         "sandbox",
     )
-    told = body if "conclusion" not in data else body | {"conclusion": data["conclusion_text"], "decision": ""}
+    told = body | {"decision": _decision(body, body.get("effect"))}
+    if "conclusion" in data:
+        told = body | {"conclusion": data["conclusion_text"], "decision": ""}
     parts += [Text(f"{key}: {told[key]}") for key in fields if told.get(key)]
     measured = {"effect": "gain", "holdout": "holdout gain", "adoption": "gain by adopting"}
     parts += [Text(f"{name}: {_gain(data[key], data)}") for key, name in measured.items() if data.get(key)]
@@ -265,11 +267,16 @@ def _replications(rows: list[Json], data: Json) -> Table:
             short_id(row["id"]),
             _peer(row["peer"]),
             escape(row["compute_class"]),
-            gain_cell(row["effect"]),
-            row["decision"],
+            gain_cell(row["effect"] or row["adoption"]),
+            _decision(row, row["effect"]),
             row["route"] or "no",
         )
     return table
+
+
+def _decision(row: Json, effect: Json | None) -> str:
+    """What somebody made of another's claim: who adopted it by a trial of their own reports nothing beside."""
+    return "adopted" if effect is None and row.get("route") else str(row.get("decision", ""))
 
 
 def _audits(rows: list[Json], data: Json) -> Table:
@@ -303,7 +310,7 @@ def records(rows: list[Json], objective: str) -> RenderableType:
             _peer(row["author"]),
             str(row["seq"]),
             Text(str(body.get("title") or titles.get(about, short_id(about)))[:60]),
-            str(row.get("conclusion") or body.get("decision", "")).replace("_", " "),
+            str(row.get("conclusion") or _decision(body, body.get("effect"))).replace("_", " "),
         )
     return table
 

@@ -148,6 +148,7 @@ class Report(msgspec.Struct, frozen=True):
     compute_class: str
     decision: str
     effect: Effect | None
+    adoption: Effect | None
     adopted: Hex | None
     route: str
 

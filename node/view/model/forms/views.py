@@ -307,10 +307,11 @@ class IdeaOfMap(msgspec.Struct, frozen=True):
 
 
 class CategoryOfMap(msgspec.Struct, frozen=True):
-    """A category. gain: the mean of what was measured. more: ideas that are not listed."""
+    """A category. measured: of what was tried; gain: its mean. more: ideas that are not listed."""
 
     category: str
     tried: int
+    measured: int
     kept: int
     failed: int
     claims: int

@@ -135,7 +135,7 @@ function runCard(first) {
 
 /** A record as a sentence. */
 export function inWords(row, page) {
-  const by = peerLink(row.by, page.about.you), gain = row.gain ? make("span", {}, " ", make("span", { class: "gain" }, gainText(row))) : "", of = row.of ? recordLink(row.of, page.records.get(row.of)?.title || shortId(row.of)) : null;
+  const by = peerLink(row.by, page.about.you), gain = row.gain_text ? make("span", {}, " ", make("span", { class: "gain" }, gainText(row))) : "", of = row.of ? recordLink(row.of, page.records.get(row.of)?.title || shortId(row.of)) : null;
   switch (row.kind) {
     case "experiment": {
       const what = row.decision === "improved" ? "claims" : row.kept ? "keeps" : row.decision === "failed" ? "tried, and it failed:" : "tried";
