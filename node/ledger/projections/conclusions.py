@@ -17,6 +17,7 @@ from msgspec import UnsetType
 
 from node.ledger.projections.effects import gain_text
 from node.platform.log import short_id
+from protocol.audits import is_report
 from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, Transfer, metric_of
 
 
@@ -94,7 +95,8 @@ class Tally:
     kept: int  # experiments from which the search went on, as bets or as claims of a single idea
     failed: int
     claims: int  # discoveries, those of chains included
-    replications: int
+    replications: int  # others' claims run again, and reported
+    adoptions: int  # of others' claims, by such a report or by a trial of its own
     audits: int
     transfers: int
     suggestions: int
@@ -102,7 +104,8 @@ class Tally:
 
 def tally(records: Iterable[Record]) -> Tally:
     """The one count of what records are, of one author or of all, for every view."""
-    bodies = [record.body for record in records]
+    held = list(records)
+    bodies = [record.body for record in held]
     tried = [body for body in bodies if isinstance(body, Experiment) and not body.chain]
     concluded = Counter(map(conclusion, tried))
     return Tally(
@@ -110,7 +113,8 @@ def tally(records: Iterable[Record]) -> Tally:
         kept=concluded[Conclusion.KEPT] + concluded[Conclusion.CLAIMED],
         failed=concluded[Conclusion.FAILED],
         claims=sum(isinstance(body, Experiment) and body.decision == Decision.IMPROVED for body in bodies),
-        replications=sum(isinstance(body, Replication) for body in bodies),
+        replications=sum(map(is_report, held)),
+        adoptions=sum(isinstance(body, Replication) and body.adopted is not None for body in bodies),
         audits=sum(isinstance(body, Audit) for body in bodies),
         transfers=sum(isinstance(body, Transfer) for body in bodies),
         suggestions=sum(isinstance(body, Hypothesis) for body in bodies),

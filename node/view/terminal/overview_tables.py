@@ -22,11 +22,12 @@ def contribution(data: Json) -> RenderableType:
         ("runs", f"{data['runs']}, {60 * data['cpu_hours']:,.0f} min of processor time"),
         ("experiments", f"{data['experiments']}, of which {data['kept']} kept; claims proven: {data['claims']}"),
         ("for others", f"claims run again: {data['replications']}; reports audited: {data['audits']}"),
+        ("from others", f"claims adopted: {data['adopted']}"),
         (
             "found",
             f"{found['claims']}: {found['confirmed']} confirmed, {found['open']} open, {found['refuted']} refuted",
         ),
-        ("adopted by others", f"{found['adopted']} of them; adoptions: {found['adoptions']}"),
+        ("adopted by others", f"{found['adopted']} of them, by others {found['adoptions']} times"),
         ("living on", f"{found['live_on']} of them, in the best of {found['in_bests_of']} of {found['others']} others"),
         (
             "the swarm",

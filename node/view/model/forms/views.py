@@ -211,6 +211,7 @@ class Sums(msgspec.Struct, frozen=True):
     claims: int
     confirmed: int
     replications: int
+    adopted: int
     audits: int
 
 
@@ -237,6 +238,7 @@ class Contribution(msgspec.Struct, frozen=True, rename={"sums": "all"}):
     kept: int
     claims: int
     replications: int
+    adopted: int
     audits: int
     transfers: int
     suggestions: int
