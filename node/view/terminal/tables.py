@@ -76,11 +76,12 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
         with_unit(name, data) for name in ("replicated", "own figure", "claimed", "holdout")
     )
     title = f"{escape(objective_text(data))} · gain over the baseline"
-    columns = ("class", "node", replicated, "of steps", own_figure, holdout, "tried", "re-run", "best source")
+    columns = ("class", "place", "node", replicated, "of steps", own_figure, holdout, "tried", "re-run", "best source")
     nodes = plain_table(title, *columns)
     for row in data["nodes"]:
         nodes.add_row(
             escape(row["compute_class"]),
+            str(row["place"]),
             _peer(row["peer"]) + (" (you)" if row["peer"] == own else ""),
             gain_cell(row["replicated"]),
             f"{row['replicated_steps']}/{len(row['steps'])}",

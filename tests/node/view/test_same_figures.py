@@ -18,6 +18,7 @@ from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.view.model.dashboard import DashboardModel
 from node.view.model.rows import row
+from protocol.identity import peer_id_of
 from protocol.records import ChainStep, Effect, Experiment
 from tests.node.records_for_tests import OBJECTIVE, experiment, replication, source
 from tests.node.view.conftest import Swarm
@@ -157,3 +158,24 @@ def test_an_adoption_without_a_report_is_told_as_one_with_what_it_gained(
     assert "unclear" not in of_claim
     assert "decision: adopted" in told(capsys, searched, "show", record.id.hex()[:10])
     assert "unclear" not in told(capsys, searched, "records")
+
+
+def test_re_runs_and_adoptions_are_counted_alike_and_a_copy_stands_behind_its_author(
+    swarm: Swarm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bob has reported on a claim of alice's and adopted it by that; now also another, by a trial of his own."""
+    swarm.ledger.set_meta("author", swarm.authors["bob"].identity.author)
+    claim = swarm.write("alice", experiment("Further", swarm.child, source("Further")))
+    by_trial = replication(claim, "unclear", None, source("Further"), by=swarm.authors["bob"].identity)
+    swarm.write("bob", replace(by_trial, adoption=Effect(-0.9, 0.01, 2), pairs=()))
+    alice, bob = printed(capsys, swarm, "leaderboard")["nodes"]
+    assert (alice["best_source"], alice["place"], bob["place"]) == (bob["best_source"], 1, 1)
+    assert alice["gain"]["gain"] < bob["gain"]["gain"], "by luck alone"
+    assert alice["peer"] == peer_id_of(swarm.authors["alice"].identity.author)
+    peer, totals = printed(capsys, swarm, "peer", "show", bob["peer"]), printed(capsys, swarm, "contribution")
+    graph = {node["peer"]: node for node in printed(capsys, swarm, "swarm", "graph")["nodes"]}[bob["peer"]]
+    assert {
+        bob["replications"], peer["reports"]["made"], graph["reports"], totals["replications"],
+        totals["swarm"]["replications"],
+    } == {1}  # fmt: skip
+    assert {len(peer["adopted"]), graph["adopted"], totals["adopted"], totals["swarm"]["adoptions"]} == {2}
