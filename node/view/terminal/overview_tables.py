@@ -18,6 +18,7 @@ MOST_IDEAS = 3  # of a category
 def contribution(data: Json) -> RenderableType:
     """data: as `contribution --json` prints it."""
     found, swarm = data["found"], data["swarm"]
+    others = "1 other node" if found["others"] == 1 else f"{found['others']} other nodes"
     lines = [
         ("runs", f"{data['runs']}, {60 * data['cpu_hours']:,.0f} min of processor time"),
         ("experiments", f"{data['experiments']}, of which {data['kept']} kept; claims proven: {data['claims']}"),
@@ -28,7 +29,7 @@ def contribution(data: Json) -> RenderableType:
             f"{found['claims']}: {found['confirmed']} confirmed, {found['open']} open, {found['refuted']} refuted",
         ),
         ("adopted by others", f"{found['adopted']} of them, by others {found['adoptions']} times"),
-        ("living on", f"{found['live_on']} of them, in the best of {found['in_bests_of']} of {found['others']} others"),
+        ("living on", f"{found['live_on']} of them, in the best of {found['in_bests_of']} of {others}"),
         (
             "the swarm",
             f"nodes: {swarm['authors']}; claims: {swarm['claims']}, of which confirmed: {swarm['confirmed']}",
