@@ -162,7 +162,7 @@ def _names(home: Home) -> dict[str, str]:
 def _existing(config: Config) -> Home:
     home = Home(config.home)
     if not home.root.exists():
-        raise HomeError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+        raise HomeError(f"there is no node home at {home.root}; run `autoresearch-node join` first")
     return home
 
 
