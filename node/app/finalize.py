@@ -25,10 +25,11 @@ from node.research.repository import DAMAGE, Repository, first_line, refuse_with
 from protocol.identity import short
 from protocol.records import Experiment, Record, Replication, metric_of
 
+COMMITTING = ("AUTHOR", "COMMITTER")
 COMMIT_IDENTITY = {
     f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "autoresearch-node"), ("EMAIL", "node@localhost"), ("DATE", "@0 +0000"))
+    for who in COMMITTING
+    for what, value in (("NAME", "autoresearch-node"), ("EMAIL", "node@localhost"))
 }
 BRANCHES = "kept/"
 PATCHES = "patches"
@@ -71,14 +72,14 @@ def _branches_and_patches(steps: Sequence[Step], ledger: Ledger, author: bytes, 
     known = {found.record.id: found for found in discoveries(ledger.all_records(), ledger.weights(author))}
     repo = Repository(workspace, expand_vars=False)
     repo.git.update_environment(**git_environment())
-    commit = _commit(repo, _files(ledger, ledger.settings.baseline), "The baseline\n", None)
+    commit = _commit(repo, _files(ledger, ledger.settings.baseline), "The baseline\n", None, steps[0].record.time)
     baseline = commit
     made: list[tuple[str, str, str]] = []
     bets = {record.id: record for record in ledger.feed(author)}
     for step in steps:
         whole = _title_and_message(step, known, ledger.settings.description.measured_suffix)
         for source, title, message, record in _edits(step, *whole, bets):
-            commit = _commit(repo, _files(ledger, source), message, commit)
+            commit = _commit(repo, _files(ledger, source), message, commit, record.time)
             branch = f"{BRANCHES}{len(made) + 1:02}-{_slug(title)}"
             repo.git.update_ref(f"refs/heads/{branch}", commit)
             made.append((branch, title, record.id.hex()))
@@ -102,7 +103,8 @@ def _edits(step: Step, title: str, message: str, bets: Mapping[bytes, Record]) -
         bet = bets.get(part.record)
         if bet is None or not isinstance(bet.body, Experiment):
             return [(step.source, title, message, step.record)]
-        gain = bare_gain_text(part.mean, metric_of(bet.body))
+        metric = metric_of(bet.body)
+        gain = f"{bare_gain_text(part.mean, metric)} of the chain; alone {gain_text(bet.body.effect, metric)}"
         about = f"{bet.body.reason}\n\nCategory: {bet.body.category}\nBelieved gain: {gain}\nRecord: {bet.id.hex()}\n"
         found.append((bet.body.child, bet.body.title, f"{bet.body.title}\n\n{about}", bet))
     if not found:
@@ -149,11 +151,12 @@ def _title_and_message(step: Step, known: dict[bytes, Discovery], measured: str)
     )
 
 
-def _commit(repo: Repo, files: Mapping[str, str], message: str, parent: str | None) -> str:
-    """A commit of a source's files. Its dates are fixed, so that the same history has the same ids."""
+def _commit(repo: Repo, files: Mapping[str, str], message: str, parent: str | None, time: int) -> str:
+    """A commit of a source's files, with the time of its record (ms), so that the same history has the same ids."""
     tree = tree_of(repo, files).hexsha
     parents = ["-p", parent] if parent else []
-    with repo.git.custom_environment(**COMMIT_IDENTITY):
+    dates = {f"GIT_{who}_DATE": f"@{time // 1000} +0000" for who in COMMITTING}
+    with repo.git.custom_environment(**COMMIT_IDENTITY, **dates):
         return _git(repo, message, "commit-tree", tree, *parents)
 
 

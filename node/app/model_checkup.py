@@ -13,7 +13,7 @@ from node.proposers.agent import program_of
 from node.proposers.agent_presets import PRESETS
 from node.proposers.agent_program import installed
 from node.proposers.agent_setup import agent_setup, key_in
-from node.proposers.model_services import LocalServer, local_servers, models_of
+from node.proposers.model_services import LocalServer, local_servers, models_of, usual_servers
 from node.view.model.findings import Finding
 
 MODELS_SHOWN = 6
@@ -22,7 +22,9 @@ MODELS_SHOWN = 6
 def model_findings(config: Config) -> list[Finding]:
     """The model that is asked; where none is, the servers of this machine that could be."""
     if not config.llm_model:
-        return [_offer(server) for server in local_servers()]
+        return [_offer(server) for server in local_servers()] or [
+            Finding("model", "ok", f"none is asked; {_looked()}", "")
+        ]
     key = key_in(config.llm_key_env)
     name = "model"
     at = f"{config.llm_model} at {config.llm_base_url}"
@@ -60,10 +62,14 @@ def agent_findings(config: Config, tier: str | None) -> list[Finding]:
         return [Finding(name, "ok", config.agent_command[0], "")]
     there = [preset.name for preset in PRESETS.values() if installed(preset.program) is not None]
     if not there:
-        return []
+        return [Finding(name, "ok", f"none is run; none found on the PATH: looked for {', '.join(PRESETS)}", "")]
     return [
         Finding(name, "ok", f"none is run; on the PATH: {', '.join(there)}", f'to run one: [agent] use = "{there[0]}"')
     ]
+
+
+def _looked() -> str:
+    return f"none found on this machine: looked for {', '.join(usual_servers())} at their usual ports"
 
 
 def _offer(server: LocalServer) -> Finding:

@@ -512,7 +512,7 @@ class Node:
             "resting": self.pause_reason,
             "title": self.cached_runner.title,
             "run": self.cached_runner.runs_under_way[0].as_json() if self.cached_runner.runs_under_way else None,
-            "runs_at_once": len(self.cached_runner.runs_under_way),
+            "runs_at_once": self.cached_runner.runs_at_once,
             **self._under_way.as_json(),
             "settings": values_of(self.config),
             "researches": not self.no_research,
@@ -540,8 +540,8 @@ class Node:
         return dict(self.gpu_manners.uses) if self.gpu_manners is not None else {}
 
     def _doing_in_words(self) -> str:
-        runs = len(self.cached_runner.runs_under_way)
-        doing = f"{self.doing}, {runs} runs side by side" if runs > 1 else self.doing
+        runs = self.cached_runner.under_way_in_words()
+        doing = f"{self.doing}, {runs}" if runs else self.doing
         return doing if self.remote_runs is None else f"{doing} (workers: {self.remote_runs.in_words()})"
 
     def summary(self, seconds: float) -> Summary:

@@ -52,7 +52,7 @@ def _prepare(options: argparse.Namespace, config: Config) -> int:
             why_not = usable(folder, folder)
             if isinstance(why_not, str):  # a maker's folder in which sums of data are open, too
                 print(f"nothing is missing of what it is made from; it cannot be joined yet ({why_not})")
-                print(f"next: {typed()} objective check --fix {folder}")
+                print(f"next: {typed(f'objective check --fix {folder}')}")
                 return 0
         with remembered(home) as ledger:
             objective = asked_for(options.objective, home, ledger).objective
@@ -117,7 +117,7 @@ def _use(options: argparse.Namespace, config: Config) -> int:
     except ObjectiveError as error:
         raise HomeError(str(error)) from None
     objective = chosen.objective
-    print(f"{objective.name} {short_id(objective.id)} is what `{typed()} join` researches next")
+    print(f"{objective.name} {short_id(objective.id)} is what `{typed('join')}` researches next")
     here = on_this_machine(objective, config)
     if here.why:
         print(f"here it runs at its scale {scale_here(here.objective)}: {here.why}")

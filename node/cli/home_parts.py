@@ -94,7 +94,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     if value["missing_own"]:
         lines.append(f"  {value['missing_own']} records that this node's key has signed are missing")
     if not found.whole:
-        lines.append(f"`{typed()} ledger repair` takes out of it what can be had, and keeps the damaged file")
+        lines.append(f"`{typed('ledger repair')}` takes out of it what can be had, and keeps the damaged file")
     _print(options, value, lines)
     return 0 if found.whole and not value["missing_own"] else 1
 
@@ -162,7 +162,7 @@ def _names(home: Home) -> dict[str, str]:
 def _existing(config: Config) -> Home:
     home = Home(config.home)
     if not home.root.exists():
-        raise HomeError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+        raise HomeError(f"there is no node home at {home.root}; run `autoresearch-node join` first")
     return home
 
 

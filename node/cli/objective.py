@@ -141,7 +141,7 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     if (template == "corpus") != (options.texts is not None):
         raise HomeError("a corpus is made of texts: `autoresearch-node objective new corpus FOLDER --texts TEXTS`")
     if (template == "portfolio") != (options.data is not None):
-        raise HomeError(f"a portfolio is made of prices: `{typed()} objective new portfolio FOLDER --data FILE.csv`")
+        raise HomeError(f"a portfolio is made of prices: `{typed('objective new portfolio FOLDER --data FILE.csv')}`")
     if options.texts is not None:
         return _new_corpus(options, config)
     if options.data is not None:
@@ -149,12 +149,13 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     name = begin(options.folder, options.name, template)
     fetches = sources_in(options.folder, host_limits(config))
     works = f"made from {len(fetches)} files that are fetched first" if fetches else "which works as it stands"
+    folder, fix = quote(str(options.folder)), "--fix " if fetches else ""
     print(f"{options.folder} has the objective {name!r}, {works}. Next:")
     print("  what each file is for, and how to make it yours:  docs/objective.md")
     if fetches:
-        print(f"  {typed()} objective prepare {quote(str(options.folder))}")
-    print(f"  {typed()} objective check {'--fix ' if fetches else ''}{quote(str(options.folder))}")
-    print(f"  {typed()} join --objective {quote(str(options.folder))}")
+        print(f"  {typed(f'objective prepare {folder}')}")
+    print(f"  {typed(f'objective check {fix}{folder}')}")
+    print(f"  {typed(f'join --objective {folder}')}")
     return 0
 
 
@@ -169,8 +170,9 @@ def _new_live(options: argparse.Namespace) -> int:
     name = begin_live(options.folder, options.name)
     print(f"{options.folder} has the live test {name!r}. Nobody sees anything of it before you approve it. Next:")
     print("  what is measured, and what the law and decency ask:  docs/live.md")
-    print(f"  {typed()} live dashboard {options.folder}      look at the variants, and approve them")
-    print(f"  {typed()} live serve {options.folder} --port 8080")
+    folder = quote(str(options.folder))
+    print(f"  {typed(f'live dashboard {folder}')}      look at the variants, and approve them")
+    print(f"  {typed(f'live serve {folder} --port 8080')}")
     return 0
 
 
@@ -192,8 +194,9 @@ def _new_corpus(options: argparse.Namespace, config: Config) -> int:
     who = "whoever joins is given the texts" if options.share else "peers are given neither texts nor names of files"
     print(f"{options.folder} has the objective {made.name!r}; {who}. Next:")
     print("  what is measured, and what peers see:  docs/corpus.md")
-    print(f"  {typed()} objective check --fix {quote(str(options.folder))}")
-    print(f"  {typed()} join --objective {quote(str(options.folder))}")
+    folder = quote(str(options.folder))
+    print(f"  {typed(f'objective check --fix {folder}')}")
+    print(f"  {typed(f'join --objective {folder}')}")
     return 0
 
 
@@ -217,8 +220,9 @@ def _new_portfolio(options: argparse.Namespace) -> int:
         "  since chance makes as much of two strategies that are alike. There is one history, and what is found in it"
     )
     print("  was looked for in it; see docs/portfolio.md. This is research into methods, and no advice.")
-    print(f"  {typed()} objective check {quote(str(options.folder))}")
-    print(f"  {typed()} join --objective {quote(str(options.folder))}")
+    folder = quote(str(options.folder))
+    print(f"  {typed(f'objective check {folder}')}")
+    print(f"  {typed(f'join --objective {folder}')}")
     return 0
 
 

@@ -157,7 +157,7 @@ def existing_home(config: Config) -> Home:
     """The home, which must be there. Raises UsageError."""
     home = Home(config.home)
     if not home.root.exists():
-        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` with this --home first")
+        raise UsageError(f"there is no node home at {home.root}; run `autoresearch-node join` first")
     return home
 
 

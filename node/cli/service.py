@@ -87,7 +87,7 @@ def _install(options: argparse.Namespace, config: Config) -> int:
     Home(config.home).make()
     install(manager)
     print(f"installed and started: {manager.unit}")
-    print(f"`{typed()} status` shows what it does, `{typed()} pause` pauses it")
+    print(f"`{typed('status')}` shows what it does, `{typed('pause')}` pauses it")
     print(f"an API key goes into {config.home / ENVIRONMENT} (mode 600), as a line like OPENAI_API_KEY=...")
     if not lingers():
         print("it runs while you are logged in; to have it run always:  loginctl enable-linger")
@@ -115,7 +115,7 @@ def _status(options: argparse.Namespace, config: Config) -> int:
     if options.json:
         print(json.dumps(found, indent=2))
     elif not found["installed"]:
-        print(f"not installed; `{typed()} service install` starts the node with the computer")
+        print(f"not installed; `{typed('service install')}` starts the node with the computer")
     else:
         print(f"installed ({found['unit']}), {'running' if found['running'] else 'not running'}: {found['said']}")
     return 0

@@ -62,7 +62,7 @@ def _suggest(options: argparse.Namespace, config: Config) -> int:
     except SuggestionError as error:
         raise RefusedError(str(error)) from None
     what = outlook(suggestion, home.in_use(), config.has_model, ends_first(home.read_status()))
-    print(f"{in_hints(what)}; `{typed()} suggestions` shows what comes of it")
+    print(f"{in_hints(what)}; `{typed('suggestions')}` shows what comes of it")
     return 0
 
 

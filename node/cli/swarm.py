@@ -38,7 +38,7 @@ def _new(options: argparse.Namespace, config: Config) -> int:
     if name is None:
         print("nothing was changed")
         return 1
-    print(f"private swarm for {name}: `{typed()} join --home {home.root}` starts it, then `invite` whom you like")
+    print(f"private swarm for {name}: `{typed('join')}` starts it, then `{typed('invite')}` whom you like")
     return 0
 
 

@@ -169,7 +169,7 @@ class CommandParser(argparse.ArgumentParser):
         if is_option and owners:
             more = " and others" if len(owners) > MOST_OWNERS else ""
             return f"it is an option of {', '.join(f'`{name}`' for name in owners[:MOST_OWNERS])}{more}"
-        return f"`{typed()}{asked.prog.removeprefix(NAME)} --help` lists what there is"
+        return f"`{typed(f'{asked.prog.removeprefix(NAME)} --help'.strip())}` lists what there is"
 
     def _asked(self) -> CommandParser:
         """The parser of the command that was given."""

@@ -29,6 +29,7 @@ class RunProgress:
     Of each of CURVE_PARTS parts of the budget the curve has what was reported last: the share there, the mean loss of
     the part until then (nats, as the candidate itself reports it), and what the training had cost. beside: the curve of
     the run at the same seed that this one is compared with, of the source beside_source; it may be growing too.
+    takes_turns: with the other run of its pair, on the same processors.
     """
 
     source: bytes
@@ -36,6 +37,7 @@ class RunProgress:
     curve: list[CurvePoint] = field(default_factory=list)
     beside_source: bytes | None = None
     beside: Sequence[CurvePoint] = ()
+    takes_turns: bool = False
 
     def note(self, progress: Progress) -> None:
         """Take in a report.

@@ -140,9 +140,7 @@ def records_of(path: Path) -> Iterator[tuple[Record, str]]:
 
 def _opened(path: Path) -> sqlite3.Connection:
     if not path.exists():
-        raise LedgerError(
-            broken_link(path) or f"there is no ledger at {path}; run `autoresearch-node join` with this --home first"
-        )
+        raise LedgerError(broken_link(path) or f"there is no ledger at {path}; run `autoresearch-node join` first")
     try:
         with path.open("rb"):
             return opened_for_reading(path)

@@ -73,6 +73,18 @@ class Screenings:
         ).fetchone()
         return unpack_outcome(row[0]) if row else None
 
+    def behind(self, source: bytes, parent: bytes) -> float | None:
+        """How far a source's run was behind its parent's where it was ended here; None where none was."""
+        made = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'screenings'").fetchone()
+        if made is None:  # a ledger of an earlier version, which only reading commands have opened
+            return None
+        row = self._db.execute(
+            "SELECT ended FROM screenings WHERE objective = ? AND source = ? AND parent = ? AND ended IS NOT NULL"
+            " ORDER BY rowid DESC LIMIT 1",
+            (self._objective, source, parent),
+        ).fetchone()
+        return unpack_outcome(row[0]).behind if row else None
+
     def keep_finished(self, run: ScreenedRun, category: str, screening: Screening) -> None:
         """Keep what a run showed that went to its end."""
         self._keep(run, category, screening.behind, screening.gained, None)

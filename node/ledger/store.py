@@ -176,10 +176,7 @@ class Ledger(KeptValues):
     def read(cls, path: Path, objective: bytes | None = None) -> Ledger:
         """Open for reading beside a running node. `objective` None means the one joined last. Raises LedgerError."""
         if not path.exists():
-            raise LedgerError(
-                broken_link(path)
-                or f"there is no ledger at {path}; run `autoresearch-node join` with this --home first"
-            )
+            raise LedgerError(broken_link(path) or f"there is no ledger at {path}; run `autoresearch-node join` first")
         try:
             connection = opened_for_reading(path)
         except sqlite3.Error as error:

@@ -188,7 +188,14 @@ def parse(source: str) -> ast.Module:
     try:
         return ast.parse(source.removeprefix(BYTE_ORDER_MARK))
     except PARSE_ERRORS as error:
-        raise EditError(f"the source does not parse: {type(error).__name__}: {error}") from None
+        raise EditError(f"the source does not parse: {type(error).__name__}: {_what_is_wrong(error)}") from None
+
+
+def _what_is_wrong(error: BaseException) -> str:
+    """Without the name "<unknown>" that Python gives a source which it was not told the file of."""
+    if isinstance(error, SyntaxError) and error.lineno is not None:
+        return f"{error.msg}, line {error.lineno}"
+    return str(error)
 
 
 def _lines(source: str) -> list[str]:

@@ -1,24 +1,69 @@
 """How this program is typed by the person who started it, and how more is installed: for every hint that says so.
 
 `./scripts/join` starts it from a `.venv` that is not on the PATH, so that a bare `autoresearch-node` is not found.
-Texts name commands as "`autoresearch-node COMMAND`"; where they are printed, `in_hints` puts in what can be typed.
+Texts name commands as "`autoresearch-node COMMAND`"; where they are printed, `in_hints` puts in what can be typed. A
+program that was started for another home than the usual one names that home in every command, which would else act on
+the usual one.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
 from pathlib import Path
 
 NAME = "autoresearch-node"
-QUOTED = f"`{NAME} "
+QUOTED = re.compile(rf"`{NAME} ([^`]*)`")
+USUAL_HOME = Path("~/.autoresearch-node")
 CLONE = Path(__file__).parents[2]
 CONSTRAINTS = "constraints.txt"
 
 
-def typed() -> str:
-    """The program as it can be typed here: by its name if that is found on the PATH, else by its path."""
+def typed(words: str = "") -> str:
+    """A command as it can be typed here: the program by its name if that is found on the PATH, else by its path.
+
+    words: the command and what follows it; "" for the program alone.
+    """
+    return f"{_program()} {_for_the_home(words)}" if words else _program()
+
+
+def in_hints(text: str) -> str:
+    """A text for the terminal, its commands as they can be typed here."""
+    return QUOTED.sub(lambda found: f"`{typed(found[1])}`", text)
+
+
+def home_given() -> str | None:
+    """The home that was named on the command line, as it was; None where that is the usual one, or none was named."""
+    given, found = iter(sys.argv[1:]), None
+    for word in given:
+        if word == "--":
+            break
+        if word == "--home":
+            found = next(given, None)
+        elif word.startswith("--home="):
+            found = word.removeprefix("--home=")
+    return found if found and Path(found).absolute() != _usual_home() else None
+
+
+def _for_the_home(words: str) -> str:
+    """A command's words with the home that was named; as they are where they name one, or ask for help."""
+    home = home_given()
+    if home is None or words.startswith("-") or {"--home", "--help"} & set(words.split()):
+        return words
+    before, dashes, after = words.partition(" -- ")  # what follows is for another command
+    return f"{before} --home {shlex.quote(home)}{dashes}{after}"
+
+
+def _usual_home() -> Path | None:
+    try:
+        return USUAL_HOME.expanduser()
+    except RuntimeError:  # no home folder is known for this user
+        return None
+
+
+def _program() -> str:
     program = started_from()
     if program is None:
         return NAME
@@ -26,11 +71,6 @@ def typed() -> str:
     if found is not None and Path(found).resolve() == program.resolve():
         return NAME
     return shlex.quote(_shortest(program))
-
-
-def in_hints(text: str) -> str:
-    """A text for the terminal, its commands as they can be typed here."""
-    return text.replace(QUOTED, f"`{typed()} ") if QUOTED in text else text
 
 
 def installing(extra: str) -> str:

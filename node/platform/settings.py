@@ -121,7 +121,7 @@ def _from(config: Config, name: str) -> str:
     if name in config.origin.options:
         return "option"
     if name in config.origin.changed:
-        return "page"
+        return "changed"
     return "swarm.toml" if name in config.origin.in_file else "default"
 
 

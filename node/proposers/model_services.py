@@ -37,6 +37,11 @@ class LocalServer:
     models: tuple[str, ...]
 
 
+def usual_servers() -> list[str]:
+    """The names of those that are looked for on this machine."""
+    return list(USUAL_PORTS.values())
+
+
 def local_servers() -> list[LocalServer]:
     """Those that answer at a usual port of this machine. Call outside an event loop; it takes a second at most."""
     return trio.run(_local_servers)

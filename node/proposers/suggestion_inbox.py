@@ -166,7 +166,7 @@ async def suggestion_of(
             raise SuggestionError("the edit gives a source that this node has, apart from comments; change something")
         _, only_chance = await parser.compare(texts[base], source)
     except (AnswerError, TreeError) as error:
-        raise SuggestionError(f"the edit cannot be used: {error}") from None
+        raise SuggestionError(f"the edit of {', '.join(edit)} cannot be used: {error}") from None
     except EditError as error:
         raise SuggestionError(f"the edit cannot be compared with this node's sources: {error}") from None
     if only_chance:

@@ -47,7 +47,7 @@ AUTHOR = Actor("autoresearch-node", "node@localhost")
 BEST, TRIED, SET_ASIDE = "refs/heads/best", "refs/tried/", "refs/heads/set-aside/"
 ELSEWHERE = "A source from elsewhere\n"
 ID_CHARACTERS = 16  # of a record id in a ref's name: 64 bits, so that no two are alike by chance
-RESULTS = "results.tsv"
+RESULTS, CRASH = "results.tsv", "crash"
 CATCHES_UP = "research goes on, the ledger has all of it, and the workspace gets it with the next idea or start"
 RESULTS_HEADER = "commit\t{metric}\tmemory_gb\tstatus\tdescription\n"
 # A hook of the person's must not run at every commit, nor a signature be asked for; and no collection of garbage may
@@ -411,8 +411,8 @@ class Workspace:
         first = self._baseline_level is None
         levels = self._levels.add(entry.record)
         title = body.title if isinstance(body, Experiment) else f"adopt: {self._title_of(body.discovery)}"
-        # The table has 0 for a crash; what was adopted and not measured has no value.
-        level = levels[1] if levels else math.nan if _kept(body) else 0.0
+        # The table has 0 for a crash. Where else nothing was measured, 0 would be the best loss of the file.
+        level = levels[1] if levels else 0.0 if _status(body) == CRASH else math.nan
         commit = self._commits[_name(entry.record.id)]
         row = _line(commit, level, entry.memory_bytes, _status(body), title)
         if first and levels is not None:
@@ -452,4 +452,4 @@ def _kept(body: Experiment | Replication) -> bool:
 
 
 def _status(body: Experiment | Replication) -> str:
-    return "keep" if _kept(body) else "crash" if body.decision == "failed" else "discard"
+    return "keep" if _kept(body) else CRASH if body.decision == "failed" else "discard"

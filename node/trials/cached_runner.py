@@ -165,6 +165,7 @@ class CachedRunner:
         if known is None and parent != child and self.runner.can_alternate():
             texts = self.source_text(parent), self.source_text(child)
             with self._under_way(parent) as of_parent, self._under_way(child) as of_child:
+                of_parent.takes_turns = of_child.takes_turns = True
                 of_child.beside_source, of_child.beside = parent, of_parent.curve
                 shown = partial(self._show, of_parent), partial(self._show, of_child)
                 before, tried = await self.runner.run_pair(*texts, seed, *shown)
@@ -217,6 +218,18 @@ class CachedRunner:
     def parallel_runs(self) -> int:
         """How many runs this machine makes side by side."""
         return self.runner.parallel_runs
+
+    @property
+    def runs_at_once(self) -> int:
+        """How many runs are being made now. Two that take turns are one: either waits while the other goes on."""
+        in_turns = sum(run.takes_turns for run in self.runs_under_way)
+        return len(self.runs_under_way) - in_turns // 2
+
+    def under_way_in_words(self) -> str:
+        """What goes on beside one run: "2 runs side by side"; "" where there is no more than one."""
+        if self.runs_at_once > 1:
+            return f"{self.runs_at_once} runs side by side"
+        return "the two runs of a pair in turns" if len(self.runs_under_way) > 1 else ""
 
     def _show(self, run_progress: RunProgress, progress: Progress) -> None:
         run_progress.note(progress)

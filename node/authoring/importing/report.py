@@ -82,7 +82,7 @@ def as_lines(imported: Imported) -> str:
     lines.append(f"wrote {folder}/{SETTINGS}, and changed nothing else. Next:")
     if data["prepare"]:
         lines.append(f"  (cd {folder} && {data['prepare']})")
-    lines.append(f"  {typed()} objective check --fix {folder}")
+    lines.append(f"  {typed(f'objective check --fix {folder}')}")
     return "\n".join(lines)
 
 

@@ -7,13 +7,18 @@ Pure functions of records.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import UnsetType
+
+from node.ledger.projections.effects import gain_text
 from node.platform.log import short_id
-from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, Transfer
+from protocol.audits import is_report
+from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, Transfer, metric_of
 
 
 class Conclusion(StrEnum):
@@ -41,13 +46,35 @@ def conclusion(body: Experiment) -> Conclusion:
     return Conclusion.KEPT if body.is_bet else Conclusion.DROPPED
 
 
-def conclusion_text(record: Record, held: Iterable[Record]) -> str:
-    """The same in words, with what became of a bet since: "kept as a bet; no claim yet". held: all records."""
+def ended_early_text(body: Experiment, behind: float | None = None) -> str | None:
+    """Why an idea has no gain whose run was ended: "ended early at 76 % of the budget, 2.5 % behind its parent".
+
+    behind: ln of its loss over the parent's, which is known where the run was made. None where none was ended.
+    """
+    if isinstance(body.ended_at, UnsetType):
+        return None
+    how_far = "" if behind is None else f", {100 * math.expm1(behind):.1f} % behind its parent"
+    return f"ended early at {100 * body.ended_at:.0f} % of the budget{how_far}"
+
+
+def found_text(body: Experiment) -> str | None:
+    """Its gain as everything writes it, or why it has none; None where nothing is to say."""
+    if body.effect is None:
+        return ended_early_text(body)
+    return gain_text(body.effect, metric_of(body))
+
+
+def conclusion_text(record: Record, held: Iterable[Record], behind: float | None = None) -> str:
+    """The same in words, with what became of a bet since: "kept as a bet; no claim yet".
+
+    held: all records. behind: as in `ended_early_text`.
+    """
     body = record.body
     assert isinstance(body, Experiment)
     found = conclusion(body)
     if found != Conclusion.KEPT:
-        return str(found)
+        ended = ended_early_text(body, behind)
+        return str(found) if ended is None else f"{found}, {ended}"
     since = None
     for later in held:
         if later.author == record.author and isinstance(later.body, Experiment):
@@ -68,7 +95,8 @@ class Tally:
     kept: int  # experiments from which the search went on, as bets or as claims of a single idea
     failed: int
     claims: int  # discoveries, those of chains included
-    replications: int
+    replications: int  # others' claims run again, and reported
+    adoptions: int  # of others' claims, by such a report or by a trial of its own
     audits: int
     transfers: int
     suggestions: int
@@ -76,7 +104,8 @@ class Tally:
 
 def tally(records: Iterable[Record]) -> Tally:
     """The one count of what records are, of one author or of all, for every view."""
-    bodies = [record.body for record in records]
+    held = list(records)
+    bodies = [record.body for record in held]
     tried = [body for body in bodies if isinstance(body, Experiment) and not body.chain]
     concluded = Counter(map(conclusion, tried))
     return Tally(
@@ -84,7 +113,8 @@ def tally(records: Iterable[Record]) -> Tally:
         kept=concluded[Conclusion.KEPT] + concluded[Conclusion.CLAIMED],
         failed=concluded[Conclusion.FAILED],
         claims=sum(isinstance(body, Experiment) and body.decision == Decision.IMPROVED for body in bodies),
-        replications=sum(isinstance(body, Replication) for body in bodies),
+        replications=sum(map(is_report, held)),
+        adoptions=sum(isinstance(body, Replication) and body.adopted is not None for body in bodies),
         audits=sum(isinstance(body, Audit) for body in bodies),
         transfers=sum(isinstance(body, Transfer) for body in bodies),
         suggestions=sum(isinstance(body, Hypothesis) for body in bodies),

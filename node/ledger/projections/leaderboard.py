@@ -40,6 +40,8 @@ class AuthorBest:
 def author_bests(records: Iterable[Record], baseline: bytes, weights: Weights) -> list[AuthorBest]:
     """Every author's best, by compute class, the largest replicated gain first.
 
+    Those with the same source stand together, who found it before who adopted it: a copy's luckier figure is no gain.
+
     weights: of the authors at this node. What it has refuted is left out of the steps of others.
 
     An author that found nothing has the baseline as its best.
@@ -73,7 +75,42 @@ def author_bests(records: Iterable[Record], baseline: bytes, weights: Weights) -
                 replications=counts.replications,
             )
         )
-    return sorted(found, key=lambda best: (best.compute_class, _mean(best.replicated), _mean(best.effect), best.author))
+    return _ordered(found)
+
+
+def places(bests: Iterable[AuthorBest]) -> dict[bytes, int]:
+    """The place of every author in its class, from 1: one for all with the same source. bests: in their order."""
+    found: dict[bytes, int] = {}
+    of_class: dict[str, int] = {}
+    before: AuthorBest | None = None
+    for best in bests:
+        number = of_class[best.compute_class] = of_class.get(best.compute_class, 0) + 1
+        same = before is not None and (before.compute_class, before.source) == (best.compute_class, best.source)
+        found[best.author] = found[before.author] if before is not None and same else number
+        before = best
+    return found
+
+
+def _ordered(bests: Iterable[AuthorBest]) -> list[AuthorBest]:
+    first: dict[tuple[str, bytes], AuthorBest] = {}
+    by_origin = sorted(bests, key=lambda best: (_is_copy(best), *_figures(best)))
+    for best in by_origin:
+        first.setdefault((best.compute_class, best.source), best)
+
+    def order(best: AuthorBest) -> tuple[str, float, float, bytes]:
+        replicated, own, author = _figures(first[best.compute_class, best.source])
+        return best.compute_class, replicated, own, author
+
+    return sorted(by_origin, key=order)
+
+
+def _figures(best: AuthorBest) -> tuple[float, float, bytes]:
+    return _mean(best.replicated), _mean(best.effect), best.author
+
+
+def _is_copy(best: AuthorBest) -> bool:
+    """Whether its author has the source from another, as the last step says."""
+    return bool(best.steps) and isinstance(best.steps[-1].record.body, Replication)
 
 
 def best_gain(steps: Sequence[Step]) -> Effect | None:

@@ -31,7 +31,8 @@ async def compare(ledger: Ledger, a: Record, b: Record, parser: SourceParser) ->
     if metric_of(sides[1]) != metric:
         raise NotComparableError("the two records measure different things")
     seeds = [{pair.seed for pair in _pairs(body)} for body in sides]
-    difference = _difference(sides[0].effect, sides[1].effect)
+    difference = _difference(sides[0].effect, sides[1].effect) if a.id != b.id else None
+    told = _difference_text(difference, metric, sides[0].parent == sides[1].parent)
     children = sides[0].child, sides[1].child
     return {
         **data.measured_json(ledger),
@@ -40,7 +41,7 @@ async def compare(ledger: Ledger, a: Record, b: Record, parser: SourceParser) ->
         "same_parent": sides[0].parent == sides[1].parent,
         "same_child": children[0] == children[1],
         "difference": data.effect_json(difference, metric),
-        "difference_text": _difference_text(difference, metric, sides[0].parent == sides[1].parent),
+        "difference_text": told if a.id != b.id else "a and b are the same record",
         "shared_seeds": sorted(seeds[0] & seeds[1]),
         "diff": await data.diff(ledger, *children, parser),
     }

@@ -21,11 +21,22 @@ from node.platform.log import Json
 from node.view.model.folds import Folds
 from protocol.evidence import Verdict
 from protocol.metric import Metric
-from protocol.records import Record, Replication
+from protocol.records import Replication
 
 MOST_SHOWN = 50  # own discoveries, the newest first
 MOST_OBJECTIVES = 20  # beside the one that is shown, those that were joined last
-SUMMED = ("runs", "cpu_hours", "wall_hours", "experiments", "kept", "claims", "confirmed", "replications", "audits")
+SUMMED = (
+    "runs",
+    "cpu_hours",
+    "wall_hours",
+    "experiments",
+    "kept",
+    "claims",
+    "confirmed",
+    "replications",
+    "adopted",
+    "audits",
+)
 
 
 @dataclass
@@ -80,6 +91,7 @@ def counts(folds: Folds, totals: RunTotals) -> Json:
         "cpu_hours": round(totals.cpu_seconds / 3600, 4),
         "wall_hours": round(totals.wall_seconds / 3600, 4),
         **{name: tallied[name] for name in ("experiments", "kept", "claims", "replications", "audits")},
+        "adopted": tallied["adoptions"],
         "confirmed": sum(one.standing.verdict == Verdict.CONFIRMED for one in found),
     }
 
@@ -157,10 +169,5 @@ def _swarm(folds: Folds) -> Json:
         "claims": len(folds.discoveries),
         "confirmed": sum(one.standing.verdict == Verdict.CONFIRMED for one in folds.discoveries.values()),
         "replications": all_counts.replications,
-        "adoptions": sum(is_adoption(record) for record in folds.records),
+        "adoptions": all_counts.adoptions,
     }
-
-
-def is_adoption(record: Record) -> bool:
-    """Whether its author adopted something by this record."""
-    return isinstance(record.body, Replication) and record.body.adopted is not None

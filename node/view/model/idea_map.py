@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from node.ledger.projections.conclusions import conclusion
+from node.ledger.projections.conclusions import conclusion, found_text
 from node.ledger.projections.effects import gain, gain_error, gain_figures, gain_text
 from node.ledger.projections.steps import leads_on
 from node.platform.log import Json
@@ -110,6 +110,7 @@ class IdeaMap:
         return {
             "category": name,
             "tried": found.tried,
+            "measured": found.measured,
             "kept": found.kept,
             "failed": found.failed,
             "claims": found.claims,
@@ -138,7 +139,7 @@ class IdeaMap:
             "conclusion": conclusion(body),
             "kept": leads_on(body),
             "gain": self._figures(body.effect) if body.effect is not None else None,
-            "gain_text": gain_text(body.effect, metric_of(body)) if body.effect is not None else None,
+            "gain_text": found_text(body),
             "by": peer_id_of(record.author),
             "times": idea.times,
             "time": record.time,

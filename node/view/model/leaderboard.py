@@ -12,7 +12,7 @@ from node.execution.parsing.parser import SourceParser
 from node.ledger.projections.conclusions import conclusion, conclusion_text
 from node.ledger.projections.discoveries import Discovery, discoveries
 from node.ledger.projections.effects import chain, gain, gain_error, gain_text
-from node.ledger.projections.leaderboard import AuthorBest, author_bests
+from node.ledger.projections.leaderboard import AuthorBest, author_bests, places
 from node.ledger.projections.lineage import path_from_baseline
 from node.ledger.store import Ledger
 from node.objective.edits import EditError
@@ -99,14 +99,14 @@ def measured_json(ledger: Ledger) -> Json:
 def leaderboard(ledger: Ledger, folds: Folds | None = None) -> Json:
     """Discoveries with their standing at this node, and how far each author has got. folds: if there are some."""
     folds = folds or Folds.of(ledger)
-    measure = ledger.settings.measure
+    measure, placed = ledger.settings.measure, places(folds.bests.values())
     return {
         "objective": ledger.objective.hex(),
         **measured_json(ledger),
         "baseline": ledger.settings.baseline.hex(),
         "records": len(folds.records),
         "same_folder": same_folder(ledger),
-        "nodes": [_best_json(best, measure) for best in folds.bests.values()],
+        "nodes": [{"place": placed[best.author]} | _best_json(best, measure) for best in folds.bests.values()],
         "discoveries": sorted(
             (discovery_json(found) for found in folds.discoveries.values()),
             key=lambda row: (row["compute_class"], -_gain(row["replicated"]), -_gain(row["claimed"]), row["id"]),
@@ -220,7 +220,7 @@ async def show(ledger: Ledger, record: Record, parser: SourceParser) -> Json:
         found = next((d for d in discoveries(records, weights, {record.id}) if d.record.id == record.id), None)
         shown |= {
             "conclusion": conclusion(body),
-            "conclusion_text": conclusion_text(record, records),
+            "conclusion_text": conclusion_text(record, records, ledger.screenings.behind(body.child, body.parent)),
             "effect": effect_with_parts_json(body),
             "holdout": effect_json(body.holdout, metric_of(body)),
             "runs": runs_json(body.screening, body.pairs),
@@ -276,6 +276,7 @@ def _replication_json(record: Record) -> Json:
         "compute_class": body.compute_class,
         "decision": body.decision,
         "effect": effect_with_parts_json(body),
+        "adoption": effect_json(body.adoption, metric_of(body)),
         "adopted": body.adopted.hex() if body.adopted else None,
         "route": body.route,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from node.ledger.projections.conclusions import conclusion
+from node.ledger.projections.conclusions import conclusion, ended_early_text
 from node.ledger.projections.effects import gain, gain_error, gain_text
 from node.ledger.projections.levels import Levels
 from node.ledger.projections.steps import leads_on
@@ -50,6 +50,7 @@ def row(record: Record) -> Json:
     whole; 0 where one idea was tried.
     Values are means over the pairs, or of the screening run where nothing else was run. The gain is in per cent, or in
     units of a linear metric; `gain_text` is how it is written.
+    ended_at: of a run that was ended early, the share of its budget; `gain_text` then says so, and there is no gain.
     """
     body = record.body
     shown: Json = {
@@ -70,6 +71,7 @@ def row(record: Record) -> Json:
                 "kept": leads_on(body),
                 "steps": len(body.chain),
                 **_gain(body),
+                **_ended_early(body),
                 "value": _value(pair.child.value for pair in pairs),
                 "from": _value(pair.parent.value for pair in pairs),
             }
@@ -103,6 +105,11 @@ def _gain(body: Experiment | Replication | Transfer) -> Json:
         return {"gain": None}
     figures = [_short(gain(effect, metric)), _short(gain_error(effect, metric)), effect.n]
     return {"gain": figures, "gain_text": gain_text(effect, metric)}
+
+
+def _ended_early(body: Experiment) -> Json:
+    text = ended_early_text(body)
+    return {} if text is None else {"ended_at": body.ended_at, "gain_text": text}
 
 
 def _value(values: Iterable[float | None]) -> float | None:

@@ -29,5 +29,6 @@ def rests_on(standing: Standing) -> str:
         missing = f", and {standing.missing} more {'is' if standing.missing == 1 else 'are'} needed"
         enough = standing.weight >= WEIGHT_NEEDED
         weigh = "" if enough else f", with a weight of {standing.weight:.1f}, where {WEIGHT_NEEDED} is needed"
-        return f"too early to say: {counted} count here, {checked}{weigh}{missing if standing.missing else ''}"
+        count = "counts" if standing.reports == 1 else "count"
+        return f"too early to say: {counted} {count} here, {checked}{weigh}{missing if standing.missing else ''}"
     return f"open by {counted}, {checked}"

@@ -33,7 +33,7 @@ def strategy(ledger: Ledger) -> Json:
     """
     packed = ledger.settings.strategy_snapshot
     if packed is None:
-        raise LedgerError("no hypothesis was chosen in this home yet; run `autoresearch-node join` with this --home")
+        raise LedgerError("no hypothesis was chosen in this home yet; run `autoresearch-node join` first")
     snapshot = open_snapshot(packed)
     records, author = ledger.all_records(), ledger.settings.author
     results = tried_results(records)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from node.ledger.projections.conclusions import tally
 from node.ledger.projections.effects import gain_text
 from node.platform.log import Json
 from node.view.model.folds import Folds
@@ -118,6 +119,7 @@ def standing_here(folds: Folds, author: bytes, forked: Container[bytes] = ()) ->
 
 def _node(folds: Folds, author: bytes, claims: int, confirmed: int, online: bool) -> Json:
     best, feed = folds.bests[author], folds.feeds[author]
+    counts = tally(feed)
     last = feed[-1]
     return {
         "peer": peer_id_of(author),
@@ -126,8 +128,8 @@ def _node(folds: Folds, author: bytes, claims: int, confirmed: int, online: bool
         "experiments": best.experiments,
         "discoveries": claims,
         "confirmed": confirmed,
-        "reports": sum(is_report(record) for record in feed if isinstance(record.body, Replication)),
-        "adopted": sum(isinstance(r.body, Replication) and r.body.adopted is not None for r in feed),
+        "reports": counts.replications,
+        "adopted": counts.adoptions,
         "weight": round(folds.weights.of(author), 4),
         "standing": standing_here(folds, author),
         "online": online or author == folds.me,

@@ -18,16 +18,18 @@ MOST_IDEAS = 3  # of a category
 def contribution(data: Json) -> RenderableType:
     """data: as `contribution --json` prints it."""
     found, swarm = data["found"], data["swarm"]
+    others = "1 other node" if found["others"] == 1 else f"{found['others']} other nodes"
     lines = [
         ("runs", f"{data['runs']}, {60 * data['cpu_hours']:,.0f} min of processor time"),
         ("experiments", f"{data['experiments']}, of which {data['kept']} kept; claims proven: {data['claims']}"),
         ("for others", f"claims run again: {data['replications']}; reports audited: {data['audits']}"),
+        ("from others", f"claims adopted: {data['adopted']}"),
         (
             "found",
             f"{found['claims']}: {found['confirmed']} confirmed, {found['open']} open, {found['refuted']} refuted",
         ),
-        ("adopted by others", f"{found['adopted']} of them; adoptions: {found['adoptions']}"),
-        ("living on", f"{found['live_on']} of them, in the best of {found['in_bests_of']} of {found['others']} others"),
+        ("adopted by others", f"{found['adopted']} of them, by others {found['adoptions']} times"),
+        ("living on", f"{found['live_on']} of them, in the best of {found['in_bests_of']} of {others}"),
         (
             "the swarm",
             f"nodes: {swarm['authors']}; claims: {swarm['claims']}, of which confirmed: {swarm['confirmed']}",
@@ -84,17 +86,15 @@ def progress(data: Json) -> RenderableType:
 
 def idea_map(data: Json) -> RenderableType:
     """data: as `map --json` prints it."""
-    shown = plain_table("ideas", "category", "tried", "kept", "claims", "confirmed", "mean gain", "best", "best ideas")
+    counts = ("kept", "claims", "confirmed")
+    shown = plain_table("ideas", "category", "tried", "measured", *counts, "mean gain", "best", "best ideas")
     for row in data["categories"]:
         shown.add_row(
             escape(row["category"]),
-            str(row["tried"]),
-            str(row["kept"]),
-            str(row["claims"]),
-            str(row["confirmed"]),
+            *(str(row[name]) for name in ("tried", "measured", *counts)),
             row["gain_text"] or "–",
             row["best_text"] or "–",
-            escape("; ".join(one_line(idea["title"]) for idea in row["ideas"][:MOST_IDEAS])),
+            escape("; ".join([one_line(idea["title"]) for idea in row["ideas"] if idea["gain"]][:MOST_IDEAS])),
         )
     return shown
 

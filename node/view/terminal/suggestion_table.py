@@ -15,7 +15,8 @@ from protocol.identity import short_peer
 def table(data: Json) -> RenderableType:
     """data: as `suggestions --json` prints it."""
     if not data["suggestions"]:
-        return Text(f'nobody has suggested anything yet; `{typed()} suggest "TEXT" --edit PATH` does')
+        example = typed('suggest "TEXT" --edit PATH')
+        return Text(f"nobody has suggested anything yet; `{example}` does")
     shown = plain_table("suggestions", "", "record", "what", "from", "state", "why", "gain", "result")
     for one in data["suggestions"]:
         shown.add_row(

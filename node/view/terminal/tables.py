@@ -76,11 +76,12 @@ def leaderboard(data: Json, own: str | None) -> RenderableType:
         with_unit(name, data) for name in ("replicated", "own figure", "claimed", "holdout")
     )
     title = f"{escape(objective_text(data))} · gain over the baseline"
-    columns = ("class", "node", replicated, "of steps", own_figure, holdout, "tried", "re-run", "best source")
+    columns = ("class", "place", "node", replicated, "of steps", own_figure, holdout, "tried", "re-run", "best source")
     nodes = plain_table(title, *columns)
     for row in data["nodes"]:
         nodes.add_row(
             escape(row["compute_class"]),
+            str(row["place"]),
             _peer(row["peer"]) + (" (you)" if row["peer"] == own else ""),
             gain_cell(row["replicated"]),
             f"{row['replicated_steps']}/{len(row['steps'])}",
@@ -116,7 +117,7 @@ def _other_files(row: Json) -> Text:
     other = short_id(row["id"])
     return Text(
         f"Its folder has had other files, which are another objective: {row['records']} records stand under the id "
-        f"{other}. `{typed()} leaderboard --objective {other}` shows them."
+        f"{other}. `{typed(f'leaderboard --objective {other}')}` shows them."
     )
 
 
@@ -137,7 +138,7 @@ def status(data: Json) -> RenderableType:
     now = data["now"] or {}
     rows = [
         ("node", f"{data['peer'] or 'no identity yet'}"),
-        ("running", now.get("doing", "yes") if data["running"] else f"no (start it with `{typed()} join`)"),
+        ("running", now.get("doing", "yes") if data["running"] else f"no (start it with `{typed('join')}`)"),
         ("working on", now.get("title") or "–"),
         ("objective", f"{objective_text(data)}  {short_id(data['objective'])}{_scale(now)}"),
         ("best gain", _gain(data["gain"], data) if data["gain"] else "–"),
@@ -194,7 +195,9 @@ def show(data: Json) -> RenderableType:
         "device",
         "sandbox",
     )
-    told = body if "conclusion" not in data else body | {"conclusion": data["conclusion_text"], "decision": ""}
+    told = body | {"decision": _decision(body, body.get("effect"))}
+    if "conclusion" in data:
+        told = body | {"conclusion": data["conclusion_text"], "decision": ""}
     parts += [Text(f"{key}: {told[key]}") for key in fields if told.get(key)]
     measured = {"effect": "gain", "holdout": "holdout gain", "adoption": "gain by adopting"}
     parts += [Text(f"{name}: {_gain(data[key], data)}") for key, name in measured.items() if data.get(key)]
@@ -265,11 +268,16 @@ def _replications(rows: list[Json], data: Json) -> Table:
             short_id(row["id"]),
             _peer(row["peer"]),
             escape(row["compute_class"]),
-            gain_cell(row["effect"]),
-            row["decision"],
+            gain_cell(row["effect"] or row["adoption"]),
+            _decision(row, row["effect"]),
             row["route"] or "no",
         )
     return table
+
+
+def _decision(row: Json, effect: Json | None) -> str:
+    """What somebody made of another's claim: who adopted it by a trial of their own reports nothing beside."""
+    return "adopted" if effect is None and row.get("route") else str(row.get("decision", ""))
 
 
 def _audits(rows: list[Json], data: Json) -> Table:
@@ -303,7 +311,7 @@ def records(rows: list[Json], objective: str) -> RenderableType:
             _peer(row["author"]),
             str(row["seq"]),
             Text(str(body.get("title") or titles.get(about, short_id(about)))[:60]),
-            str(row.get("conclusion") or body.get("decision", "")).replace("_", " "),
+            str(row.get("conclusion") or _decision(body, body.get("effect"))).replace("_", " "),
         )
     return table
 

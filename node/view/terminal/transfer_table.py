@@ -66,7 +66,7 @@ def promoted(value: Json) -> RenderableType:
     if value["waiting"]:
         return Text(
             f"the running node takes it up and runs {short_id(bytes.fromhex(value['discovery']))} at the scale "
-            f"{value['scale']}; `{typed()} log -f` shows what comes of it"
+            f"{value['scale']}; `{typed('log -f')}` shows what comes of it"
         )
     return Text(
         f"{value['title']} {DECISIONS[value['decision']]} at the scale {value['scale']}: "

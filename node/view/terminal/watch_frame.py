@@ -81,8 +81,8 @@ def _doing(watch_model: Json, width: int, height: int) -> list[Text]:
     now = watch_model["now"]
     lines = [Text(one_line(watch_model["trouble"]), "yellow")] if watch_model["trouble"] else []
     if now is None:
-        paused = f", and paused from then on (`{typed()} resume` ends it)" if watch_model["paused"] else ""
-        waits = f"no node runs here; waiting for `{typed()} join`{paused}"
+        paused = f", and paused from then on (`{typed('resume')}` ends it)" if watch_model["paused"] else ""
+        waits = f"no node runs here; waiting for `{typed('join')}`{paused}"
         return [*lines, Text(waits, "yellow")]
     style = "yellow" if now.get("resting") else "bold green"  # the key of status.json for why it is paused
     what = Text().append(in_hints(one_line(now.get("doing", ""))), style)

@@ -50,6 +50,7 @@ def test_everything_a_node_needs_is_checked(tmp_path: Path, monkeypatch: pytest.
     findings = checkup(config_for(tmp_path))
     assert [f.name for f in findings] == [
         "python", "git", "packages", "torch", "sandbox", "cpu meter", "memory", "gpu", "objective", "port", "disk",
+        "model", "agent",
     ]  # fmt: skip
     for finding in findings:
         assert finding.found

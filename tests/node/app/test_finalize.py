@@ -82,7 +82,8 @@ def test_each_edit_of_a_chain_has_a_branch_and_the_last_has_the_evidence(ledger:
     assert [each.branch for each in made] == ["kept/01-faster", "kept/02-wider"], "a bet that is not proven has none"
     first, second = (Repo(workspace).commit(each.branch) for each in made)
     assert (first.tree / "train.py").data_stream.read() == BETTER
-    assert "Believed gain: +9.5 %" in first.message
+    assert "Believed gain: +9.5 % of the chain; alone +18.1 % ± 0.8 (2 pairs)" in first.message
+    assert first.committed_date == first.authored_date == bets[0].time // 1000
     assert "Proven together with the edits before it:\n\nFaster + Wider" in second.message
     assert "Claimed gain: +18.1 % ± 0.8 (2 pairs)" in second.message
 

@@ -83,6 +83,19 @@ def test_servers_of_this_machine_are_offered_with_the_lines_for_the_settings(
     assert asked == [("/v1/models", None)]
 
 
+def test_where_there_is_neither_model_nor_agent_it_says_what_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_services, "USUAL_PORTS", {9: "Ollama"})  # where nobody answers
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (model,) = model_findings(config(tmp_path, ""))
+    (agent,) = agent_findings(config(tmp_path, ""), None)
+    assert (model.ok, agent.ok) == ("ok", "ok")
+    assert model.found == "none is asked; none found on this machine: looked for Ollama at their usual ports"
+    assert agent.found == "none is run; none found on the PATH: looked for claude, codex, opencode, gemini, aider"
+
+
 def test_a_model_that_the_service_has_is_fine_and_the_key_goes_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,3 +80,27 @@ def test_a_real_start_by_path_says_that_path_in_its_complaint(tmp_path: Path) ->
     said = subprocess.run([started, "status"], capture_output=True, text=True, cwd=started.parents[2], env=env)
     assert said.returncode == 2
     assert f"`{started.relative_to(started.parents[2])} join`" in said.stderr
+
+
+@pytest.mark.parametrize("given", [["--home", "a third"], ["--home=a third"]])
+def test_a_hint_acts_on_the_home_that_was_named(place: Path, monkeypatch: pytest.MonkeyPatch, given: list[str]) -> None:
+    monkeypatch.chdir(place.parents[2])
+    monkeypatch.setattr(sys, "argv", [str(place), "join", *given])
+    by, home = ".venv/bin/autoresearch-node", "--home 'a third'"
+    assert program.typed() == by
+    assert program.typed("suggestions") == f"{by} suggestions {home}"
+    assert program.typed("--help") == f"{by} --help"
+    assert program.typed("service install -- --no-research") == f"{by} service install {home} -- --no-research"
+    hint = "`autoresearch-node invite` prints it, `autoresearch-node leaderboard --objective 2aa6338b13` shows them"
+    assert program.in_hints(hint) == f"`{by} invite {home}` prints it, " + (
+        f"`{by} leaderboard --objective 2aa6338b13 {home}` shows them"
+    )
+    event = {"event": "objective folder changed", "hint": hint}
+    assert f"`{by} invite {home}`" in render_line(event, colour=False)
+
+
+def test_the_usual_home_is_not_named_in_hints(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(place.parents[2])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [str(place), "join", "--home", str(tmp_path / ".autoresearch-node")])
+    assert program.typed("invite") == ".venv/bin/autoresearch-node invite"

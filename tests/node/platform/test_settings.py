@@ -34,7 +34,7 @@ def test_a_change_lies_over_swarm_toml_which_is_never_written(tmp_path: Path) ->
     assert change(config(tmp_path), "hours", "22:00-07:00, 12:00-13:00").endswith("from now on")
     assert config(tmp_path).hours == ((22 * 60, 7 * 60), (12 * 60, 13 * 60))
     shown = one(tmp_path, "hours")
-    assert (shown["from"], shown["file_value"]) == ("page", ["20:00-06:00"])
+    assert (shown["from"], shown["file_value"]) == ("changed", ["20:00-06:00"])
     assert shown["value"] == ["22:00-07:00", "12:00-13:00"]
     assert file.read_bytes() == before
 

@@ -137,7 +137,8 @@ def test_what_cannot_be_taken_is_refused_at_once(
 ) -> None:
     assert "say in a sentence" in refused(home, capsys, " \n ")
     assert "600 characters, 500 are allowed" in refused(home, capsys, "x" * 600)
-    assert "does not parse" in refused(home, capsys, "x", "--edit", edited(tmp_path, "def ("))
+    said = refused(home, capsys, "x", "--edit", edited(tmp_path, "def ("))
+    assert "the edit of train.py cannot be used: the source does not parse: SyntaxError: invalid syntax, line 1" in said
     assert "apart from comments" in refused(home, capsys, "x", "--edit", edited(tmp_path, BEST + "# hello\n"))
     assert "nothing but chance" in refused(home, capsys, "x", "--edit", edited(tmp_path, BEST.replace("(3)", "(4)")))
     assert "No such file" in refused(home, capsys, "x", "--edit", str(tmp_path / "absent.py"))

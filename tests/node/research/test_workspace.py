@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from git import GitCommandError
+from msgspec.structs import replace
 
 from node.ledger.settings import Description
+from node.objective.history import Status, read_history
 from node.objective.trees import pack
 from node.platform.file_trouble import HomeError
 from node.research.workspace import Entry, Workspace
@@ -99,6 +101,22 @@ def test_what_is_dropped_is_a_commit_beside(home: Home) -> None:
     assert home.git("log", "--format=%s", tried).splitlines() == ["Worse", "Baseline"]
     assert home.git("show", f"{tried}:train.py") == WORSE
     assert "Worse" in home.git("log", "--all", "--format=%s")
+
+
+def test_only_a_crash_has_the_value_0_and_what_was_ended_early_has_none(home: Home) -> None:
+    home.workspace.reconcile([], BASELINE, None)
+    home.workspace.add(home.tried("Better", BETTER, kept=True), BASELINE)
+    ended = experiment("Ended", child=source(WORSE), decision="no_gain", effect=None)
+    ended = replace(ended, ended_at=0.76, screening=None, pairs=())
+    crashed = experiment("Crashed", child=source("crash\n"), decision="failed", effect=None)
+    for body, text in ((ended, WORSE), (crashed, "crash\n")):
+        home.workspace.add(Entry(home.author.write(body), body, text, 0), BETTER)
+    *_, first, second = home.results()
+    assert (first[1], first[3]) == ("nan", "discard")
+    assert (second[1], second[3]) == ("0.000000", "crash")
+    *_, first, second = read_history((home.path / "results.tsv").read_bytes(), "val_bpb").results
+    assert (first.value, first.status) == (None, Status.DISCARDED)
+    assert (second.value, second.status) == (None, Status.CRASHED)
 
 
 def test_results_are_the_table_of_five_columns(home: Home) -> None:

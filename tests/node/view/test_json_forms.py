@@ -82,6 +82,8 @@ def test_records_of_different_kinds_are_compared_in_the_form(swarm: Swarm, capsy
     claim, (report, experiment, _) = swarm.authors["alice"].records[0], swarm.authors["bob"].records
     for other in (report, experiment):
         hold("compare", printed(capsys, swarm.home, "compare", claim.id.hex(), other.id.hex()))
+    itself = printed(capsys, swarm.home, "compare", claim.id.hex(), claim.id.hex())
+    assert (itself["difference"], itself["difference_text"]) == (None, "a and b are the same record")
 
 
 def test_what_publish_says_has_its_form(swarm: Swarm, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,26 @@ from msgspec.structs import replace
 from node.app.inventory import _researched
 from node.cli.main import main
 from node.ledger.outcome import Outcome
+from node.ledger.screenings import ScreenedRun
 from node.ledger.store import Ledger
 from node.platform.home import Home
 from node.view.model.dashboard import DashboardModel
-from protocol.records import ChainStep, Effect
-from tests.node.records_for_tests import OBJECTIVE, experiment, source
+from node.view.model.rows import row
+from protocol.identity import peer_id_of
+from protocol.records import ChainStep, Effect, Experiment
+from tests.node.records_for_tests import OBJECTIVE, experiment, replication, source
 from tests.node.view.conftest import Swarm
 from tests.node.view.web.test_site import settings
 
 FIRST, LATER = 4.0, 3.0
+
+
+def told(capsys: pytest.CaptureFixture[str], swarm: Swarm, *command: str) -> str:
+    """The same for a person."""
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--home", str(swarm.home)])
+    assert not ended.value.code
+    return capsys.readouterr().out
 
 
 @pytest.fixture
@@ -109,3 +121,61 @@ def test_the_proof_of_a_chain_is_no_experiment_in_any_count(
         printed(capsys, searched, "swarm", "graph")["nodes"][0]["experiments"],
     } == {3}  # fmt: skip
     assert (totals["kept"], peer["kept"], totals["claims"]) == (2, 2, 1)
+
+
+def test_a_run_that_was_ended_early_is_explained_and_is_no_gain_in_a_mean(
+    searched: Swarm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (before,) = printed(capsys, searched, "map")["categories"]
+    worse = experiment("Worse", searched.parent, decision="no_gain", effect=None)
+    record = searched.write("alice", replace(worse, ended_at=0.76, screening=None, pairs=()))
+    assert isinstance(record.body, Experiment)
+    ran = ScreenedRun(record.body.child, searched.parent, 1, "cpu")
+    outcome = Outcome(None, {}, (), 76, 7.6, 7.6, 1 << 20, None, "", "bwrap", ended_at=0.76, behind=math.log(1.025))
+    searched.ledger.screenings.keep_ended(ran, "initialisation", [0.01], outcome)
+    said = "ended early at 76 % of the budget"
+    shown = printed(capsys, searched, "show", record.id.hex()[:10])
+    assert shown["conclusion_text"] == f"dropped, {said}, 2.5 % behind its parent"
+    (mapped,) = printed(capsys, searched, "map")["categories"]
+    assert (mapped["tried"], mapped["measured"], mapped["gain"]) == (4, 3, before["gain"])
+    (idea,) = [one for one in mapped["ideas"] if one["title"] == "Worse"]
+    assert (idea["gain"], idea["gain_text"]) == (None, said)
+    assert "Worse" not in told(capsys, searched, "map")
+    assert row(record)["gain_text"] == said
+
+
+def test_an_adoption_without_a_report_is_told_as_one_with_what_it_gained(
+    searched: Swarm, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    claim = searched.authors["alice"].records[1]
+    assert isinstance(claim.body, Experiment)
+    adopted = replication(claim, "unclear", None, claim.body.child, by=searched.authors["bob"].identity)
+    adopted = replace(adopted, adoption=Effect(-0.4, 0.01, 2))
+    record = searched.write("bob", adopted)
+    of_claim = told(capsys, searched, "show", claim.id.hex()[:10])
+    assert "+33.0 ±0.7 (2)" in of_claim
+    assert "unclear" not in of_claim
+    assert "decision: adopted" in told(capsys, searched, "show", record.id.hex()[:10])
+    assert "unclear" not in told(capsys, searched, "records")
+
+
+def test_re_runs_and_adoptions_are_counted_alike_and_a_copy_stands_behind_its_author(
+    swarm: Swarm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bob has reported on a claim of alice's and adopted it by that; now also another, by a trial of his own."""
+    swarm.ledger.set_meta("author", swarm.authors["bob"].identity.author)
+    claim = swarm.write("alice", experiment("Further", swarm.child, source("Further")))
+    by_trial = replication(claim, "unclear", None, source("Further"), by=swarm.authors["bob"].identity)
+    swarm.write("bob", replace(by_trial, adoption=Effect(-0.9, 0.01, 2), pairs=()))
+    alice, bob = printed(capsys, swarm, "leaderboard")["nodes"]
+    assert (alice["best_source"], alice["place"], bob["place"]) == (bob["best_source"], 1, 1)
+    assert alice["gain"]["gain"] < bob["gain"]["gain"], "by luck alone"
+    assert alice["peer"] == peer_id_of(swarm.authors["alice"].identity.author)
+    peer, totals = printed(capsys, swarm, "peer", "show", bob["peer"]), printed(capsys, swarm, "contribution")
+    graph = {node["peer"]: node for node in printed(capsys, swarm, "swarm", "graph")["nodes"]}[bob["peer"]]
+    assert {
+        bob["replications"], peer["reports"]["made"], graph["reports"], totals["replications"],
+        totals["swarm"]["replications"],
+    } == {1}  # fmt: skip
+    assert {len(peer["adopted"]), graph["adopted"], totals["adopted"], totals["swarm"]["adoptions"]} == {2}

@@ -82,14 +82,17 @@ class ServiceStatus(msgspec.Struct, frozen=True):
 
 
 class Setting(msgspec.Struct, frozen=True, rename={"origin": "from"}):
-    """A setting. from: where its value comes from. running: what a running node goes by, null where none says it."""
+    """A setting. from: where its value comes from, "changed" by `settings` or on the page.
+
+    running: what a running node goes by, null where none says it.
+    """
 
     name: str
     table: str
     value: Any
     default: Any
     file_value: Any
-    origin: Literal["option", "page", "swarm.toml", "default"]
+    origin: Literal["option", "changed", "swarm.toml", "default"]
     expected: str
     kind: str
     least: float | None

@@ -20,7 +20,7 @@ class Ahead(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """How far one author has got: as it measured it, and as others did."""
+    """How far one author has got: as it measured it, and as others did. place: in its class; alone in `leaderboard`."""
 
     peer: Peer
     compute_class: str
@@ -33,6 +33,7 @@ class Node(msgspec.Struct, frozen=True):
     ahead: Ahead | None
     experiments: int
     replications: int
+    place: int | UnsetType = UNSET
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +149,7 @@ class Report(msgspec.Struct, frozen=True):
     compute_class: str
     decision: str
     effect: Effect | None
+    adoption: Effect | None
     adopted: Hex | None
     route: str
 

@@ -211,6 +211,7 @@ class Sums(msgspec.Struct, frozen=True):
     claims: int
     confirmed: int
     replications: int
+    adopted: int
     audits: int
 
 
@@ -237,6 +238,7 @@ class Contribution(msgspec.Struct, frozen=True, rename={"sums": "all"}):
     kept: int
     claims: int
     replications: int
+    adopted: int
     audits: int
     transfers: int
     suggestions: int
@@ -307,10 +309,11 @@ class IdeaOfMap(msgspec.Struct, frozen=True):
 
 
 class CategoryOfMap(msgspec.Struct, frozen=True):
-    """A category. gain: the mean of what was measured. more: ideas that are not listed."""
+    """A category. measured: of what was tried; gain: its mean. more: ideas that are not listed."""
 
     category: str
     tried: int
+    measured: int
     kept: int
     failed: int
     claims: int

@@ -21,7 +21,7 @@ export function map(place, page, [category = ""]) {
     const found = data.categories.find((one) => one.category === category);
     crumb.replaceChildren(...(found ? [make("a", { href: "#/map" }, "all categories"), ` › ${category}`] : []));
     const tiles = found ? found.ideas.map((idea) => ({ name: idea.title, size: idea.times, gain: idea.gain, text: idea.gain_text, href: `#/record/${idea.id}` }))
-      : data.categories.map((one) => ({ name: one.category, size: one.tried, gain: one.gain, text: `${one.tried} tried, ${one.kept} kept${one.gain_text ? `, ${one.gain_text}` : ""}`, href: `#/map/${encodeURIComponent(one.category)}` }));
+      : data.categories.map((one) => ({ name: one.category, size: one.tried, gain: one.gain, text: `${one.tried} tried, ${one.kept} kept${one.gain_text ? `, mean of ${one.measured}: ${one.gain_text}` : ""}`, href: `#/map/${encodeURIComponent(one.category)}` }));
     const most = Math.max(0, ...tiles.map((tile) => (tile.gain ? Math.abs(tile.gain[0]) : 0)));
     area.classList.toggle("empty", !tiles.length);
     scale.replaceChildren(most ? legend(most, page.about.gain_unit || "") : "");
@@ -66,8 +66,8 @@ function drawTiles(area, tiles, most) {
 }
 
 function categoriesTable(data) {
-  return make("div", {}, table(["category", "tried", "kept", "failed", "in claims", "of these confirmed", "mean gain", "best gain"], data.categories.map((one) => [
-    { text: make("a", { href: `#/map/${encodeURIComponent(one.category)}` }, one.category), kind: "text" }, one.tried, one.kept, one.failed, one.claims, one.confirmed,
+  return make("div", {}, table(["category", "tried", "measured", "kept", "failed", "in claims", "of these confirmed", "mean gain", "best gain"], data.categories.map((one) => [
+    { text: make("a", { href: `#/map/${encodeURIComponent(one.category)}` }, one.category), kind: "text" }, one.tried, one.measured, one.kept, one.failed, one.claims, one.confirmed,
     one.gain_text || "–", one.best_id ? recordLink(one.best_id, one.best_text) : "–"])),
   data.rest_categories ? nothing(`and ${data.rest_categories} more categories`) : "");
 }

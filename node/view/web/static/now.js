@@ -45,7 +45,7 @@ export function now(place, page) {
       .filter(([, load]) => typeof load === "number");
     machine.replaceChildren(loads.length ? card("This machine", make("div", { class: "loads" }, ...loads.flatMap(([name, load, more]) => [make("span", {}, name),
       make("meter", { min: 0, max: 100, value: load, "aria-label": `${name} in use` }), make("span", { class: "load" }, `${Math.round(load)} %`, more ? ` · ${more}` : "")])),
-    make("p", { class: "soft" }, [live.workers ? `${live.workers.busy} run${live.workers.busy === 1 ? "" : "s"} now` : null, live.compute_class, live.device].filter(Boolean).join(" · "))) : "");
+    make("p", { class: "soft" }, [live.workers ? `${live.workers.busy} run${live.workers.busy === 1 ? "" : "s"} now${live.runs.length > live.workers.busy ? ", a pair in turns" : ""}` : null, live.compute_class, live.device].filter(Boolean).join(" · "))) : "");
   }
 
   /** What this machine found, and in how many others' best source it lives on. */
@@ -53,7 +53,7 @@ export function now(place, page) {
     const mine = totals.discoveries;
     found.replaceChildren(mine.length ? card("What this machine found", make("ul", { class: "list news" }, ...mine.slice(0, MOST_FOUND).map((one) => make("li", {},
       make("span", {}, recordLink(one.id, one.title), " ", make("span", { class: "gain" }, one.gain_text || ""), " ", badge(one.standing)),
-      make("span", { class: "soft" }, one.lives_in ? `lives on in ${one.lives_in} of ${totals.found.others} others` : one.adopted_by ? `adopted by ${one.adopted_by}` : "")))),
+      make("span", { class: "soft" }, one.lives_in ? `lives on in ${one.lives_in} of ${totals.found.others} other node${totals.found.others === 1 ? "" : "s"}` : one.adopted_by ? `adopted by ${one.adopted_by}` : "")))),
     mine.length > MOST_FOUND ? nothing(`and ${mine.length - MOST_FOUND} more`) : "") : "");
   }
 
@@ -135,7 +135,7 @@ function runCard(first) {
 
 /** A record as a sentence. */
 export function inWords(row, page) {
-  const by = peerLink(row.by, page.about.you), gain = row.gain ? make("span", {}, " ", make("span", { class: "gain" }, gainText(row))) : "", of = row.of ? recordLink(row.of, page.records.get(row.of)?.title || shortId(row.of)) : null;
+  const by = peerLink(row.by, page.about.you), gain = row.gain_text ? make("span", {}, " ", make("span", { class: "gain" }, gainText(row))) : "", of = row.of ? recordLink(row.of, page.records.get(row.of)?.title || shortId(row.of)) : null;
   switch (row.kind) {
     case "experiment": {
       const what = row.decision === "improved" ? "claims" : row.kept ? "keeps" : row.decision === "failed" ? "tried, and it failed:" : "tried";

@@ -131,8 +131,8 @@ export function progress(place, page) {
       classes.set(name, [...(classes.get(name) || []), node]);
     }
     const columns = ["place", "node", "replicated gain", "of its steps", "own figure", "own, on holdout", "tried", "run again"];
-    const tables = [...classes].map(([name, members]) => table(columns, members.slice(0, MOST_ROWS).map((node, index) => [
-      index + 1, peerLink(node.peer, about.you), { text: effectText(node.replicated), kind: "number" }, `${node.replicated_steps} of ${node.steps.length}`,
+    const tables = [...classes].map(([name, members]) => table(columns, members.slice(0, MOST_ROWS).map((node) => [
+      node.place, peerLink(node.peer, about.you), { text: effectText(node.replicated), kind: "number" }, `${node.replicated_steps} of ${node.steps.length}`,
       effectText(node.gain), effectText(node.holdout), node.experiments, node.replications]), `class ${name}`));
     boards.replaceChildren(card("Leaderboard", make("p", { class: "note" }, "Gain over the baseline ± standard error (seed pairs). Only what others found on "
       + "seeds of their own counts; claims and own figures are biased upward by selection."),

@@ -71,6 +71,7 @@ function facts(shown, record, body, measured) {
     if (value !== null && value !== undefined && value !== "") list.append(make("dt", {}, name), make("dd", {}, value));
   };
   if (body.discovery) add("of", recordLink(body.discovery, shortId(body.discovery)));
+  if (shown.conclusion_text) add("conclusion", shown.conclusion_text);
   if (shown.effect) add(record.kind === "experiment" ? "claimed gain" : "found gain", effectWithParts(shown.effect, measured));
   if (shown.holdout) add("on holdout", effectText(shown.holdout) + measured);
   if (shown.adoption) add("gain by adopting", effectText(shown.adoption) + measured);
@@ -87,7 +88,7 @@ const value = (run) => (run.value === null ? run.failure : valueText(run.value))
 
 function replications(rows) {
   return table(["by", "class", "found gain", "decision", "adopted", "record"], rows.map((row) => [
-    peerLink(row.peer), row.compute_class, effectText(row.effect), badge(row.route ? "adopted" : row.decision), row.route || "no", recordLink(row.id)]));
+    peerLink(row.peer), row.compute_class, effectText(row.effect || row.adoption), badge(row.route ? "adopted" : row.decision), row.route || "no", recordLink(row.id)]));
 }
 
 function audits(rows) {

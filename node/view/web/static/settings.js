@@ -38,7 +38,7 @@ export function settings(place, page) {
         setting.why_not ? make("p", { class: "note" }, setting.why_not) : null),
       make("div", { class: "inline" }, field,
         setting.changeable ? make("button", { type: "submit" }, "Save") : null,
-        setting.changeable && setting.from === "page" ? make("button", { type: "button", onclick: () => act("reset", setting.name) }, `Back to ${inWords(setting.file_value ?? setting.default)}`) : null, answer));
+        setting.changeable && setting.from === "changed" ? make("button", { type: "button", onclick: () => act("reset", setting.name) }, `Back to ${inWords(setting.file_value ?? setting.default)}`) : null, answer));
   }
 
   /** Do it, and say what came of it: at the top, or beside the field that was refused. */

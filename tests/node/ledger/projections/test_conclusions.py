@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from msgspec.structs import replace
 
-from node.ledger.projections.conclusions import conclusion, conclusion_text, tally
+from node.ledger.projections.conclusions import conclusion, conclusion_text, found_text, tally
 from protocol.records import ChainStep, Effect, Experiment, Record
 from tests.node.records_for_tests import Author, experiment
 
@@ -68,3 +70,13 @@ def test_the_proof_of_a_chain_is_a_claim_but_no_experiment_of_its_own() -> None:
     alice.write(chain(kept, "improved"))
     counts = tally(alice.records)
     assert (counts.experiments, counts.kept, counts.failed, counts.claims) == (2, 1, 1, 1)
+
+
+def test_what_was_ended_early_says_so_in_place_of_a_gain() -> None:
+    alice = Author("alice")
+    ended = replace(experiment("Worse", decision="no_gain", effect=None), screening=None, pairs=(), ended_at=0.76)
+    record = alice.write(ended)
+    assert found_text(ended) == "ended early at 76 % of the budget"
+    assert conclusion_text(record, alice.records) == "dropped, ended early at 76 % of the budget"
+    assert conclusion_text(record, alice.records, math.log(1.025)).endswith("the budget, 2.5 % behind its parent")
+    assert found_text(experiment(decision="failed", effect=None)) is None

@@ -246,7 +246,7 @@ async def test_settings_are_changed_by_the_page_and_taken_back(swarm: Swarm) -> 
         shown = (await browser.ask("/api/settings")).json
     assert done.json["said"] == "hours is 22:00-07:00 from now on"
     assert (wrong.status, b"expected a whole number from 0 to 64" in wrong.body) == (400, True)
-    assert (hours["value"], hours["from"], hours["running"]) == (["22:00-07:00"], "page", None)
+    assert (hours["value"], hours["from"], hours["running"]) == (["22:00-07:00"], "changed", None)
     assert undone.json["said"] == "hours back to none"
     assert shown["undo"] is None
     assert all(one["from"] == "default" for one in shown["settings"])
