@@ -226,7 +226,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     import trio
 
     from node.app.this_machine import on_this_machine
-    from node.authoring.baseline import advice, seed_warning
+    from node.authoring.baseline import advice, noise_faults, seed_warning
     from node.authoring.check import faults
     from node.authoring.check_command import lacking
     from node.authoring.check_hidden import hides_nothing
@@ -260,6 +260,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
         if options.fix and baseline is not None and not objective.scale:
             changes += fix_noise(objective, baseline)
             objective = load_objective(root, root)
+        found += noise_faults(objective, baseline) if baseline is not None else []
     value = {
         "folder": str(root),
         "id": objective.id.hex() if objective else None,
@@ -321,7 +322,7 @@ def _run_baseline(
 ) -> tuple[Baseline | None, list[Fault]]:
     import trio
 
-    from node.authoring.baseline import measure
+    from node.authoring.baseline import fresh_seeds, measure
     from node.authoring.fault import Fault
     from node.execution.sandbox.layers import probe, remedy, tier
     from node.objective.schema import SETTINGS, ObjectiveError
@@ -332,7 +333,7 @@ def _run_baseline(
         raise HomeError("; ".join(remedy(layers)) + " (`--quick` checks without making runs)")
     with RunBar() as view:
         try:
-            return trio.run(measure, objective, layers, limits, view.show, store)
+            return trio.run(measure, objective, layers, limits, view.show, store, fresh_seeds())
         except ObjectiveError as error:
             return None, [Fault(objective.prepare or SETTINGS, str(error))]
 
@@ -353,7 +354,7 @@ def _summary(
     if found:
         lines.append(f"{len(found)} {'fault' if len(found) == 1 else 'faults'} in {value['folder']}")
     elif baseline is not None:
-        lines.append(f"no faults: {_shown_by_runs(objective)}")
+        lines.append(f"no faults: {_shown_by_runs(objective, baseline.runs)}")
     elif not value["prepared"]:
         lines.append("no faults in the files, but nothing was run: first put in place what the warning names")
     elif value["refused"]:
@@ -366,26 +367,24 @@ def _summary(
 
 
 def _measured(objective: Objective, baseline: Baseline) -> list[str]:
+    from node.authoring.baseline import noise_text
+
     unit = f" ({objective.unit})" if objective.unit else ""
     holdout = "" if baseline.holdout is None else f", holdout {baseline.holdout:.4f}"
     speed = f": {baseline.tokens_per_second:,.0f} tokens a CPU second" if baseline.tokens_per_second else ""
-    linear = objective.measure.scale == "linear"
-    noise = f"{baseline.noise * objective.measure.unit:.4g}" if linear else f"{100 * baseline.noise:.2f} %"
-    seeds = "one pair" if baseline.runs == 2 else f"{baseline.runs} runs"
     of_what = "for training " if objective.kind == "model" else ""
-    how = "another seed changes" if baseline.runs == 2 else "two runs of one source differ in"
     return [
         f"{objective.metric} {baseline.value:.4f}{unit}{holdout}" + (f", {objective.trust}" if not speed else ""),
         f"a run takes {baseline.wall_seconds:.1f} s, of CPU time {of_what}{baseline.cpu_seconds:.1f} s, and "
         f"{baseline.memory_bytes / 1e6:.0f} MB{speed} (sandbox: {baseline.sandbox})",
-        f"{how} {objective.metric} by {noise}, from {seeds}: s0 is about {baseline.suggested_s0:g}",
+        noise_text(objective, baseline),
     ]
 
 
-def _shown_by_runs(objective: Objective | None) -> str:
+def _shown_by_runs(objective: Objective | None, runs: int) -> str:
     """What the runs have shown, in words."""
     if objective is None or objective.judge is None:
-        return "three runs gave a value each; nobody but the command itself measured it"
+        return f"{runs} runs gave a value each; nobody but the command itself measured it"
     if objective.measure.spread == 0:
         return "the same seed gave the same bits twice, and the judge scored validation and holdout"
-    return "three runs gave a value each, and the judge scored the holdout"
+    return f"{runs} runs gave a value each, and the judge scored the holdout"

@@ -107,7 +107,10 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class MeasuredBaseline(msgspec.Struct, frozen=True):
-    """What its runs here showed. noise: standard deviation of a pair's difference, as an effect, of so many runs."""
+    """What its runs here showed. noise: standard deviation of a pair's difference, as an effect, of so many runs.
+
+    least_noise, most_noise: what it hardly is below and above. suggested_s0: the upper bound, in the metric's units.
+    """
 
     value: float
     holdout: float | None
@@ -116,8 +119,11 @@ class MeasuredBaseline(msgspec.Struct, frozen=True):
     tokens_per_second: float
     memory_bytes: int
     noise: float
+    least_noise: float
+    most_noise: float
     suggested_s0: float
     runs: int
+    seeds: list[int]
     sandbox: str
 
 
