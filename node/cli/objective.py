@@ -241,7 +241,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     root, limits = _folder(options.folder), host_limits(config)
     if is_live(root):
         raise HomeError(f"{options.folder} is a live test; `autoresearch-node live status` tells what is wrong with it")
-    before = _text_of(root / SETTINGS)
+    before, former = _text_of(root / SETTINGS), _id_of(root)
     store = DownloadStore(Home(config.home).downloads)
     changes = _fix_sums(root, limits, store, None if options.quick else config.sandbox) if options.fix else []
     found, baseline, objective = trio.run(faults, root), None, None
@@ -264,6 +264,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     value = {
         "folder": str(root),
         "id": objective.id.hex() if objective else None,
+        "former_id": former if changes and objective and objective.id.hex() != former else None,
         "scale": {"name": objective.scale, "why": at_scale.why} if objective and objective.scale else None,
         "scales": [scale_text(scale) for scale in objective.scales] if objective else [],
         "faults": [asdict(fault) for fault in found],
@@ -288,6 +289,17 @@ def _text_of(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _id_of(root: Path) -> str | None:
+    """An objective's id; None where its folder cannot be read as one, so that nobody can have joined it."""
+    from node.objective.load import load_objective
+    from node.objective.schema import ObjectiveError
+
+    try:
+        return load_objective(root, root).id.hex()
+    except ObjectiveError:
+        return None
 
 
 def _fix_sums(root: Path, limits: HostLimits, store: DownloadStore, backend: SandboxBackend | None) -> list[Change]:
@@ -361,6 +373,11 @@ def _summary(
         lines.append("no faults in the files; its baseline is not run here")
     else:
         lines.append("no faults in the files; without --quick its baseline is run as well")
+    if value["former_id"]:
+        lines.append(
+            f"the objective's id is {value['id']} now: what was found under the former id, {value['former_id']}, "
+            "stands there"
+        )
     if fixing and not value["fixed"]:
         lines.append("nothing to fix")
     return "\n".join(lines)

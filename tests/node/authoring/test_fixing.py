@@ -67,6 +67,19 @@ def test_a_lock_that_changed_gets_its_sum_and_the_rest_stays_as_it_was(
     assert (status, told.splitlines()[-1]) == (0, "nothing to fix")
 
 
+def test_a_fix_that_makes_another_id_of_the_objective_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = copy_in_files(tmp_path)
+    former = load_objective(root, root).id.hex()
+    (root / "val.bin").write_bytes(b"abc" * 500)
+    _, told = checked(capsys, str(root), "--quick", "--fix")
+    now = load_objective(root, root).id.hex()
+    assert now != former
+    assert f"the objective's id is {now} now: what was found under the former id, {former}, stands there" in told
+    assert "the objective's id" not in checked(capsys, str(root), "--quick", "--fix")[1]
+
+
 def test_a_sum_that_is_missing_is_added(tmp_path: Path) -> None:
     root = example("mlx", tmp_path)
     import_folder(root, NO_CHOICE)

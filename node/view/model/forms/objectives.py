@@ -136,10 +136,14 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class ObjectiveChecked(msgspec.Struct, frozen=True):
-    """`objective check FOLDER --json`. id, baseline: null where there are faults. refused: this machine would not."""
+    """`objective check FOLDER --json`. id, baseline: null where there are faults. refused: this machine would not.
+
+    former_id: the id before --fix wrote something; null where it is the same.
+    """
 
     folder: str
     id: Hex | None
+    former_id: Hex | None
     scale: ScaleHere | None
     scales: list[str]
     faults: list[Fault]
