@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from node.authoring.fault import Fault
-from node.authoring.noise import LEAST_VALUES, MOST_VALUES, SURE, pair_noise, rounded_up
+from node.authoring.noise import LEAST_VALUES, MOST_VALUES, SURE, bounded, pair_noise, rounded_up
+from node.authoring.paired import most_scattered
 from node.execution.drawn_texts import DRAW_MEMORY, DrawnTexts
 from node.execution.fork_servers import numpy_server
 from node.execution.parsing.parser import SourceParser
@@ -64,6 +66,7 @@ class Baseline:
     suggested_s0: float  # the upper bound as objective.toml has it: of a linear metric in its units
     runs: int  # from which the noise was worked out
     seeds: tuple[int, ...]  # theirs
+    paired: bool  # whether the noise is that of pairs at one seed with the objective's own ideas
     sandbox: str
 
 
@@ -100,12 +103,20 @@ async def measure(
                 outcomes.append(await runner.run(objective.source, seed, partial(show, title)))
                 if outcomes[-1].value is None:
                     return None, [_failed(objective, outcomes[-1])]
+            pairs = None
+            values = [outcome.value or 0.0 for outcome in outcomes[1:]]
+            if repeats(objective) and len(set(values)) > 1:
+                left = MORE_SECONDS - math.fsum(outcome.wall_seconds for outcome in outcomes)
+                here = list(zip(seeds, values, strict=False))
+                pairs = await most_scattered(objective, runner, here, left, show)
             holdout = None
             if objective.judge is not None:
                 holdout = await runner.examine(objective.source, seeds[0], "holdout")
     if objective.judge is not None and (holdout is None or holdout.value is None):
         return None, [_failed(objective, holdout or outcomes[-1], "scoring its holdout")]
-    return _baseline(objective, outcomes, seeds, holdout.value if holdout else None), _faults(objective, outcomes)
+    return _baseline(objective, outcomes, seeds, pairs, holdout.value if holdout else None), _faults(
+        objective, outcomes
+    )
 
 
 def fresh_seeds() -> tuple[int, ...]:
@@ -170,11 +181,17 @@ def _failed(objective: Objective, outcome: Outcome, what: str = "a run of the ba
     return Fault(file, f"{what} fails ({outcome.failure}); correct what it says:\n{last}")
 
 
-def _baseline(objective: Objective, outcomes: list[Outcome], seeds: Sequence[int], holdout: float | None) -> Baseline:
+def _baseline(
+    objective: Objective,
+    outcomes: list[Outcome],
+    seeds: Sequence[int],
+    pairs: Sequence[float] | None,
+    holdout: float | None,
+) -> Baseline:
     metric = objective.measure
     values = [math.nan if outcome.value is None else outcome.value for outcome in outcomes]
     apart = values[1:] if repeats(objective) else values  # at seeds of their own
-    noise = pair_noise(metric, apart)
+    noise = pair_noise(metric, apart) if pairs is None else bounded(statistics.stdev(pairs), len(pairs))
     return Baseline(
         value=values[0],
         holdout=holdout,
@@ -188,6 +205,7 @@ def _baseline(objective: Objective, outcomes: list[Outcome], seeds: Sequence[int
         suggested_s0=min(rounded_up(max(noise.most, LEAST_S0) * metric.unit), MAX_NOISE * metric.unit),
         runs=len(apart),
         seeds=tuple(seeds[: len(apart)]),
+        paired=pairs is not None,
         sandbox=outcomes[0].tier,
     )
 
@@ -232,7 +250,7 @@ def advice(objective: Objective, baseline: Baseline) -> str | None:
     if baseline.noise > MAX_NOISE:
         most = f"{MAX_NOISE * metric.unit:g}" if metric.scale == Scale.LINEAR else f"{100 * MAX_NOISE:g} %"
         return (
-            f"runs of the same source differ by more than s0 may be ({most}), so hardly any gain could be told from "
+            f"{_of_what(baseline)} differ by more than s0 may be ({most}), so only gains well above it are told from "
             f"chance: measure several times within a run and report the median, or measure something larger"
             + (", or let minimum_effect be larger" if metric.scale == Scale.LINEAR else "")
         )
@@ -245,9 +263,11 @@ def advice(objective: Objective, baseline: Baseline) -> str | None:
 def advised_s0(objective: Objective, baseline: Baseline) -> float | None:
     """The s0 to declare, where the runs show that the declared one is wrong; None elsewhere.
 
-    It is raised where the noise is clearly above it, and lowered only by ENOUGH_TO_LOWER runs that say it is FAR_OFF.
+    It is raised where the noise is clearly above it, and lowered only by ENOUGH_TO_LOWER runs that say it is FAR_OFF;
+    never by pairs with a few ideas, since others may differ by more.
     """
-    far = _declared(objective) > FAR_OFF * baseline.suggested_s0 and baseline.runs >= ENOUGH_TO_LOWER
+    enough = baseline.runs >= ENOUGH_TO_LOWER and not baseline.paired
+    far = enough and _declared(objective) > FAR_OFF * baseline.suggested_s0
     return baseline.suggested_s0 if far or _too_small(objective, baseline) else None
 
 
@@ -257,7 +277,7 @@ def noise_faults(objective: Objective, baseline: Baseline) -> list[Fault]:
         return []
     low, _ = _bounds(objective, baseline)
     says = (
-        f"s0 is {_declared(objective):g}, and two runs of one source differ by more: their standard deviation is "
+        f"s0 is {_declared(objective):g}, and {_of_what(baseline)} differ by more: their standard deviation is "
         f"above {low}, so chance would pass for discoveries; declare s0 = {baseline.suggested_s0:g}"
     )
     at = f" for the scale {objective.scale}" if objective.scale else ", or let `check --fix` write it"
@@ -275,10 +295,15 @@ def noise_text(objective: Objective, baseline: Baseline) -> str:
     else:
         says = "agrees with that" if declared <= baseline.most_noise * unit else "is above that"
     return (
-        f"two runs of one source differ in {objective.metric} by {_shown(objective, baseline.noise)} (standard "
-        f"deviation; between {low} and {high}, {SURE}), from {baseline.runs} runs at seeds drawn at random: "
+        f"{_of_what(baseline)} differ in {objective.metric} by {_shown(objective, baseline.noise)} (standard "
+        f"deviation; between {low} and {high}, {SURE}), from {baseline.runs} {'pairs' if baseline.paired else 'runs'} "
+        f"at seeds drawn at random: "
         f"s0 = {declared:g} {says}"
     )
+
+
+def _of_what(baseline: Baseline) -> str:
+    return "pairs of the baseline and an own idea" if baseline.paired else "two runs of one source"
 
 
 def _too_small(objective: Objective, baseline: Baseline) -> bool:

@@ -46,8 +46,14 @@ def pair_noise(metric: Metric, values: Sequence[float]) -> Noise:
 
     Two runs at one seed may have chance in common, so a pair at one seed differs by this or by less.
     """
-    effects = [metric.difference(values[0], value) for value in values]
-    deviation, freedom = math.sqrt(2) * statistics.stdev(effects), len(values) - 1
+    return bounded(
+        math.sqrt(2) * statistics.stdev(metric.difference(values[0], value) for value in values), len(values)
+    )
+
+
+def bounded(deviation: float, runs: int) -> Noise:
+    """A standard deviation that so many values gave, with its bounds."""
+    freedom = runs - 1
     low, high = _CHI_SQUARE[freedom - 1]
     return Noise(deviation, deviation * math.sqrt(freedom / high), deviation * math.sqrt(freedom / low))
 

@@ -37,7 +37,7 @@ def checked(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 LOG = Metric(Direction.LOWER, Scale.LOG, 1.0, 0.1)
 
 
-def baseline(noise: float, runs: int = 3) -> Baseline:
+def baseline(noise: float, runs: int = 3, paired: bool = False) -> Baseline:
     """Of runs whose values, on a logarithmic scale, have this noise."""
     spread = [(index - (runs - 1) / 2) for index in range(runs)]
     wide = noise / 2**0.5 / statistics.stdev(spread)
@@ -45,7 +45,7 @@ def baseline(noise: float, runs: int = 3) -> Baseline:
     assert found.deviation == pytest.approx(noise)
     bounds = (found.deviation, found.least, found.most)
     suggested = min(rounded_up(found.most), 0.1)
-    return Baseline(1.0, None, 1.0, 1.0, 0.0, 1, *bounds, suggested, runs, tuple(range(runs)), "bwrap")
+    return Baseline(1.0, None, 1.0, 1.0, 0.0, 1, *bounds, suggested, runs, tuple(range(runs)), paired, "bwrap")
 
 
 def test_a_lock_that_changed_gets_its_sum_and_the_rest_stays_as_it_was(
@@ -156,6 +156,7 @@ def test_few_runs_that_are_near_each_other_by_chance_never_lower_the_declared_no
     assert advice(objective, baseline(0.0005, runs=3)) is None
     assert fix_noise(objective, baseline(0.006, runs=8)) == []
     assert [change.after for change in fix_noise(objective, baseline(0.002, runs=8))] == ["0.0032"]
+    assert fix_noise(objective, baseline(0.002, runs=8, paired=True)) == []  # other edits may differ by more
 
 
 def test_more_noise_than_a_node_believes_is_capped_and_said(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ class MeasuredBaseline(msgspec.Struct, frozen=True):
     """What its runs here showed. noise: standard deviation of a pair's difference, as an effect, of so many runs.
 
     least_noise, most_noise: what it hardly is below and above. suggested_s0: the upper bound, in the metric's units.
+    paired: the noise is that of pairs at one seed, of the baseline and an own idea.
     """
 
     value: float
@@ -124,6 +125,7 @@ class MeasuredBaseline(msgspec.Struct, frozen=True):
     suggested_s0: float
     runs: int
     seeds: list[int]
+    paired: bool
     sandbox: str
 
 
