@@ -18,7 +18,7 @@ from pathlib import Path
 
 from node.authoring.fault import Fault
 from node.authoring.noise import LEAST_VALUES, MOST_VALUES, SURE, bounded, pair_noise, rounded_up
-from node.authoring.paired import most_scattered
+from node.authoring.paired import typical_pairs
 from node.execution.drawn_texts import DRAW_MEMORY, DrawnTexts
 from node.execution.fork_servers import numpy_server
 from node.execution.parsing.parser import SourceParser
@@ -108,7 +108,7 @@ async def measure(
             if repeats(objective) and len(set(values)) > 1:
                 left = MORE_SECONDS - math.fsum(outcome.wall_seconds for outcome in outcomes)
                 here = list(zip(seeds, values, strict=False))
-                pairs = await most_scattered(objective, runner, here, left, show)
+                pairs = await typical_pairs(objective, runner, here, left, show)
             holdout = None
             if objective.judge is not None:
                 holdout = await runner.examine(objective.source, seeds[0], "holdout")

@@ -20,14 +20,14 @@ from node.proposers.catalogue import Idea, ideas_in
 MOST_IDEAS = 3
 
 
-async def most_scattered(
+async def typical_pairs(
     objective: Objective,
     runner: Runs,
     baseline: Sequence[tuple[int, float]],
     seconds: float,
     show: Callable[[str, Progress], None],
 ) -> list[float] | None:
-    """The differences, as effects, of the idea whose pairs differ most from each other; None where none was run.
+    """The differences, as effects, of the idea whose scatter is the middle one; None where none was run.
 
     baseline: seeds and the values of the objective's own source there. seconds: of the clock that all runs may take.
     Ideas that do not apply by themselves, or fail, are passed over.
@@ -51,4 +51,4 @@ async def most_scattered(
             differences.append(objective.measure.difference(value, outcome.value))
         if len(differences) == len(baseline):
             found.append(differences)
-    return max(found, key=statistics.stdev, default=None)
+    return sorted(found, key=statistics.stdev)[len(found) // 2] if found else None  # large effects scatter more
