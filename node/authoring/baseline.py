@@ -1,14 +1,14 @@
 """What a run of an objective's baseline is like on this machine, measured by real runs in the sandbox; nothing is kept.
 
-Where runs repeat, two with one seed must agree to the last bit, or no peer could audit a report, and a third with
-another seed gives a first estimate of the noise. Where they do not repeat (a budget in seconds, a command, a timed
-program), three runs at three seeds do. Where there is a holdout it is scored too, so that a judge that fails on it is
-found now, and not when the first discovery is made.
+Where runs repeat, two with one seed must agree to the last bit, or no peer could audit a report. Three runs at three
+seeds, and up to eight where they are short, tell the noise within bounds. Where there is a holdout it is scored too, so
+that a judge that fails on it is found now, and not when the first discovery is made.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from node.authoring.fault import Fault
+from node.authoring.noise import LEAST_VALUES, MOST_VALUES, SURE, bounded, pair_noise, rounded_up
+from node.authoring.paired import typical_pairs
 from node.execution.drawn_texts import DRAW_MEMORY, DrawnTexts
 from node.execution.fork_servers import numpy_server
 from node.execution.parsing.parser import SourceParser
@@ -33,13 +35,16 @@ from node.objective.edits import EditError
 from node.objective.limits import HostLimits, gpus_for
 from node.objective.schema import SETTINGS, Kind, Objective
 from node.trials.statistics import MAX_NOISE
-from protocol.metric import Metric, Scale
+from protocol.metric import Scale
 from protocol.records import Failure
 
-SEED, OTHER_SEED, THIRD_SEED = 1, 2, 3
+SEED, OTHER_SEED = 1, 2  # of the texts that are drawn to be compared
+LARGEST_SEED = 2**31 - 1
+MORE_SECONDS = 60.0  # within which all runs end, where there are more than it takes
 SPLITS = ("train", "val", "holdout")
-LEAST_S0 = 0.001  # the least that is suggested, since two runs may be equal by chance
-FAR_OFF = 3.0  # advice is given where the declared s0 is this many times the suggested one, or the reverse
+LEAST_S0 = 0.001  # the least that is suggested, since runs may be equal by chance
+FAR_OFF = 3.0  # a declared s0 is lowered where it is more than this many times what the noise is hardly above,
+ENOUGH_TO_LOWER = 6  # and so many runs say so: fewer that are near each other by chance would make noise a discovery
 LONG_SHARE = 0.5  # of wall_seconds; where a run takes more, a machine half as fast would not finish
 
 Show = Callable[[str, Progress], None]
@@ -56,18 +61,23 @@ class Baseline:
     tokens_per_second: float  # of that CPU time
     memory_bytes: int
     noise: float  # standard deviation of a pair's difference, as an effect
-    suggested_s0: float  # as objective.toml has it: of a linear metric in its units
+    least_noise: float  # what it hardly is below,
+    most_noise: float  # and above
+    suggested_s0: float  # the upper bound as objective.toml has it: of a linear metric in its units
     runs: int  # from which the noise was worked out
+    seeds: tuple[int, ...]  # theirs
+    paired: bool  # whether the noise is that of pairs at one seed with the objective's own ideas
     sandbox: str
 
 
 async def measure(
-    objective: Objective, layers: Layers, limits: HostLimits, show: Show, store: DownloadStore
+    objective: Objective, layers: Layers, limits: HostLimits, show: Show, store: DownloadStore, seeds: Sequence[int]
 ) -> tuple[Baseline | None, list[Fault]]:
-    """Prepare the data in a temporary folder, make three runs of the baseline, and return it with what is wrong.
+    """Prepare the data in a temporary folder, make runs of the baseline, and return it with what is wrong.
 
-    store: where the files lie from which data are made. Changes nothing in the objective's folder. The baseline is None
-    when a run fails. Raises ObjectiveError when the data cannot be prepared.
+    store: where the files lie from which data are made. seeds: MOST_VALUES of them, of which the first are taken, so
+    that other seeds tell something new; see fresh_seeds. Changes nothing in the objective's folder. The baseline is
+    None when a run fails. Raises ObjectiveError when the data cannot be prepared.
     """
     with tempfile.TemporaryDirectory(prefix="check-") as folder:
         copy = replace(objective, data_dir=Path(folder) / "data")
@@ -84,18 +94,40 @@ async def measure(
             data_bytes=limits.data_bytes,
             gpus=gpus,
         ) as runner:
-            outcomes = []
-            for seed in (SEED, SEED, OTHER_SEED) if repeats(objective) else (SEED, OTHER_SEED, THIRD_SEED):
+            outcomes: list[Outcome] = []
+            planned = [*seeds[:1], *seeds] if repeats(objective) else list(seeds)
+            for seed in planned:
+                if len(seeds) - len(planned) + len(outcomes) >= LEAST_VALUES and _long(outcomes):
+                    break
                 title = f"baseline, seed {seed}"
                 outcomes.append(await runner.run(objective.source, seed, partial(show, title)))
                 if outcomes[-1].value is None:
                     return None, [_failed(objective, outcomes[-1])]
+            pairs = None
+            values = [outcome.value or 0.0 for outcome in outcomes[1:]]
+            if repeats(objective) and len(set(values)) > 1:
+                left = MORE_SECONDS - math.fsum(outcome.wall_seconds for outcome in outcomes)
+                here = list(zip(seeds, values, strict=False))
+                pairs = await typical_pairs(objective, runner, here, left, show)
             holdout = None
             if objective.judge is not None:
-                holdout = await runner.examine(objective.source, SEED, "holdout")
+                holdout = await runner.examine(objective.source, seeds[0], "holdout")
     if objective.judge is not None and (holdout is None or holdout.value is None):
         return None, [_failed(objective, holdout or outcomes[-1], "scoring its holdout")]
-    return _baseline(objective, outcomes, holdout.value if holdout else None), _faults(objective, outcomes)
+    return _baseline(objective, outcomes, seeds, pairs, holdout.value if holdout else None), _faults(
+        objective, outcomes
+    )
+
+
+def fresh_seeds() -> tuple[int, ...]:
+    """Seeds at random, so that whoever checks twice has seen twice as many runs."""
+    return tuple(random.SystemRandom().sample(range(1, LARGEST_SEED + 1), MOST_VALUES))
+
+
+def _long(outcomes: Sequence[Outcome]) -> bool:
+    """Whether one more run would take all of them beyond MORE_SECONDS."""
+    taken = [outcome.wall_seconds for outcome in outcomes]
+    return math.fsum(taken) + max(taken) > MORE_SECONDS
 
 
 def repeats(objective: Objective) -> bool:
@@ -149,13 +181,17 @@ def _failed(objective: Objective, outcome: Outcome, what: str = "a run of the ba
     return Fault(file, f"{what} fails ({outcome.failure}); correct what it says:\n{last}")
 
 
-def _baseline(objective: Objective, outcomes: list[Outcome], holdout: float | None) -> Baseline:
+def _baseline(
+    objective: Objective,
+    outcomes: list[Outcome],
+    seeds: Sequence[int],
+    pairs: Sequence[float] | None,
+    holdout: float | None,
+) -> Baseline:
     metric = objective.measure
     values = [math.nan if outcome.value is None else outcome.value for outcome in outcomes]
-    if repeats(objective):
-        noise, runs = abs(metric.difference(values[0], values[2])), 2
-    else:
-        noise, runs = pair_noise(metric, values), len(values)
+    apart = values[1:] if repeats(objective) else values  # at seeds of their own
+    noise = pair_noise(metric, apart) if pairs is None else bounded(statistics.stdev(pairs), len(pairs))
     return Baseline(
         value=values[0],
         holdout=holdout,
@@ -163,26 +199,19 @@ def _baseline(objective: Objective, outcomes: list[Outcome], holdout: float | No
         cpu_seconds=max(outcome.cpu_seconds for outcome in outcomes),
         tokens_per_second=min(outcome.tokens / max(outcome.cpu_seconds, 1e-9) for outcome in outcomes),
         memory_bytes=max(outcome.peak_memory for outcome in outcomes),
-        noise=noise,
-        suggested_s0=float(f"{max(noise, LEAST_S0) * metric.unit:.1g}"),
-        runs=runs,
+        noise=noise.deviation,
+        least_noise=noise.least,
+        most_noise=noise.most,
+        suggested_s0=min(rounded_up(max(noise.most, LEAST_S0) * metric.unit), MAX_NOISE * metric.unit),
+        runs=len(apart),
+        seeds=tuple(seeds[: len(apart)]),
+        paired=pairs is not None,
         sandbox=outcomes[0].tier,
     )
 
 
-def pair_noise(metric: Metric, values: Sequence[float]) -> float:
-    """The standard deviation of a pair's difference, as an effect, from independent runs of one source.
-
-    A difference of two runs has √2 times the standard deviation of one. Values 2.0, 2.02 and 1.98, on a logarithmic
-    scale: effects 0, 0.00995 and −0.01005, standard deviation 0.0100, noise 0.0141. Three runs tell it roughly: with
-    2 degrees of freedom the true one is, in 95 of 100 cases, 0.52 to 6.3 times as large.
-    """
-    effects = [metric.difference(values[0], value) for value in values]
-    return math.sqrt(2) * statistics.stdev(effects)
-
-
 def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
-    first, again, _ = outcomes
+    first, again = outcomes[:2]
     model = objective.kind == Kind.MODEL
     where = "torch after torch.manual_seed" if model else "a generator seeded from task.seed, or from a fixed seed"
     found = []
@@ -216,47 +245,100 @@ def _faults(objective: Objective, outcomes: list[Outcome]) -> list[Fault]:
 
 
 def advice(objective: Objective, baseline: Baseline) -> str | None:
-    """What to change, where the declared s0 is far from what was measured; None elsewhere."""
+    """What to change, where the runs show that something would be better; None elsewhere."""
     metric = objective.measure
     if baseline.noise > MAX_NOISE:
         most = f"{MAX_NOISE * metric.unit:g}" if metric.scale == Scale.LINEAR else f"{100 * MAX_NOISE:g} %"
         return (
-            f"runs of the same source differ by more than s0 may be ({most}), so hardly any gain could be told from "
+            f"{_of_what(baseline)} differ by more than s0 may be ({most}), so only gains well above it are told from "
             f"chance: measure several times within a run and report the median, or measure something larger"
             + (", or let minimum_effect be larger" if metric.scale == Scale.LINEAR else "")
         )
     measured = advised_s0(objective, baseline)
-    if measured is None:
+    if measured is None or _too_small(objective, baseline):  # that is a fault
         return None
-    declared = objective.statistics.s0 * metric.unit
-    return f"s0 is {declared:g} in {SETTINGS}; from these runs {measured:g} would be nearer"
+    return f"s0 is {_declared(objective):g} in {SETTINGS}; {measured:g} would do, and smaller effects could be told"
 
 
 def advised_s0(objective: Objective, baseline: Baseline) -> float | None:
-    """The s0 to declare, where the declared one is so far off that a few runs show it; None elsewhere.
+    """The s0 to declare, where the runs show that the declared one is wrong; None elsewhere.
 
-    For a declared s0 of 0.01 and FAR_OFF = 3, a suggestion from 0.0034 to 0.03 gives none.
+    It is raised where the noise is clearly above it, and lowered only by ENOUGH_TO_LOWER runs that say it is FAR_OFF;
+    never by pairs with a few ideas, since others may differ by more.
     """
-    unit = objective.measure.unit
-    declared = objective.statistics.s0 * unit
-    if 1 / FAR_OFF <= declared / baseline.suggested_s0 <= FAR_OFF:
-        return None
-    return min(baseline.suggested_s0, MAX_NOISE * unit)
+    enough = baseline.runs >= ENOUGH_TO_LOWER and not baseline.paired
+    far = enough and _declared(objective) > FAR_OFF * baseline.suggested_s0
+    return baseline.suggested_s0 if far or _too_small(objective, baseline) else None
+
+
+def noise_faults(objective: Objective, baseline: Baseline) -> list[Fault]:
+    """That the declared s0 is clearly too small, so that chance would pass for discoveries."""
+    if not _too_small(objective, baseline):
+        return []
+    low, _ = _bounds(objective, baseline)
+    says = (
+        f"s0 is {_declared(objective):g}, and {_of_what(baseline)} differ by more: their standard deviation is "
+        f"above {low}, so chance would pass for discoveries; declare s0 = {baseline.suggested_s0:g}"
+    )
+    at = f" for the scale {objective.scale}" if objective.scale else ", or let `check --fix` write it"
+    return [Fault(SETTINGS, says + at)]
+
+
+def noise_text(objective: Objective, baseline: Baseline) -> str:
+    """How much runs of one source differ, how sure that is, and what it says of the declared s0."""
+    low, high = _bounds(objective, baseline)
+    declared, unit = _declared(objective), objective.measure.unit
+    if _too_small(objective, baseline):
+        says = f"is too small, {baseline.suggested_s0:g} is on the safe side"
+    elif declared < baseline.least_noise * unit:
+        says = "is below that, and the most that it may be"
+    else:
+        says = "agrees with that" if declared <= baseline.most_noise * unit else "is above that"
+    return (
+        f"{_of_what(baseline)} differ in {objective.metric} by {_shown(objective, baseline.noise)} (standard "
+        f"deviation; between {low} and {high}, {SURE}), from {baseline.runs} {'pairs' if baseline.paired else 'runs'} "
+        f"at seeds drawn at random: "
+        f"s0 = {declared:g} {says}"
+    )
+
+
+def _of_what(baseline: Baseline) -> str:
+    return "pairs of the baseline and an own idea" if baseline.paired else "two runs of one source"
+
+
+def _too_small(objective: Objective, baseline: Baseline) -> bool:
+    """Whether the declared s0 is clearly below the noise, and can be raised. s0 = 0.02: by a lower bound of 0.032."""
+    declared = _declared(objective)
+    return declared < baseline.least_noise * objective.measure.unit and declared < baseline.suggested_s0
+
+
+def _declared(objective: Objective) -> float:
+    """s0 as objective.toml has it, without what the division by the unit left in its last digits."""
+    return float(f"{objective.statistics.s0 * objective.measure.unit:.12g}")
+
+
+def _bounds(objective: Objective, baseline: Baseline) -> tuple[str, str]:
+    return _shown(objective, baseline.least_noise), _shown(objective, baseline.most_noise)
+
+
+def _shown(objective: Objective, effect: float) -> str:
+    linear = objective.measure.scale == Scale.LINEAR
+    return f"{effect * objective.measure.unit:.2g}" if linear else f"{100 * effect:.2g} %"
 
 
 async def seed_warning(objective: Objective, baseline: Baseline | None) -> str | None:
     """What to do where the run's seed changes less than it should; None where nothing says so.
 
-    Seen are two runs at different seeds that give one value, and a source that seeds generators without `task.seed`.
+    Seen are runs at different seeds that give one value, and a source that seeds generators without `task.seed`.
     The second needs no runs: the node seeds every run's batches itself, so values differ all the same. It does no harm
     where the run's seed is secret, since the node mixes the run into every seed there.
     """
     editable = ", ".join(objective.editable)
     if baseline is not None and baseline.noise == 0 and objective.kind != Kind.MODEL:
-        return _without_chance(objective)
+        return _without_chance(objective, baseline)
     if baseline is not None and baseline.noise == 0:
         return (
-            f"seeds {SEED} and {OTHER_SEED} give the same {objective.metric} to the last bit, so more runs say nothing "
+            f"{baseline.runs} seeds give the same {objective.metric} to the last bit, so more runs say nothing "
             f"about chance: train on task.batches, and seed what is drawn in {editable} from task.seed, or not at all"
         )
     try:
@@ -275,9 +357,9 @@ async def seed_warning(objective: Objective, baseline: Baseline | None) -> str |
     )
 
 
-def _without_chance(objective: Objective) -> str:
+def _without_chance(objective: Objective, baseline: Baseline) -> str:
     """What to do where a command or a program gives one value at every seed."""
-    seeds = f"seeds {SEED}, {OTHER_SEED} and {THIRD_SEED} give the same {objective.metric} to the last bit"
+    seeds = f"{baseline.runs} seeds give the same {objective.metric} to the last bit"
     command = objective.command
     if command is None:
         return f"{seeds}: draw what is asked from the run's seed, or every run says the same"

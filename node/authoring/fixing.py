@@ -2,7 +2,7 @@
 
 A table of the tokens' bytes, which is made with the data, is put beside it. Only what can be worked out is written,
 each value in its place; comments and layout stay as they are. A setting that is right, or as near as the measurement
-can tell, is left alone, so a second time changes nothing.
+can tell, is left alone.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def fix_download(root: Path, entry: FileEntry) -> list[Change]:
 
 
 def fix_noise(objective: Objective, baseline: Baseline) -> list[Change]:
-    """Write the measured s0 where the declared one is far from it."""
+    """Write an upper bound of the measured noise where the declared s0 is clearly below, or many runs say far above."""
     measured = advised_s0(objective, baseline)
     if measured is None:
         return []

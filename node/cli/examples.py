@@ -250,7 +250,7 @@ EXAMPLES = {
         autoresearch-node objective import . --force --json
     """,
     "objective check": """
-        autoresearch-node objective check my-objective            checks the files, then makes three real runs
+        autoresearch-node objective check my-objective            checks the files, then makes real runs
         autoresearch-node objective check my-objective --quick    checks the files only
         autoresearch-node objective check my-objective --fix      writes sums and measured noise into objective.toml
         autoresearch-node objective check tinylm --json

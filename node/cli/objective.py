@@ -230,7 +230,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     import trio
 
     from node.app.this_machine import on_this_machine
-    from node.authoring.baseline import advice, seed_warning
+    from node.authoring.baseline import advice, noise_faults, seed_warning
     from node.authoring.check import faults
     from node.authoring.check_command import lacking
     from node.authoring.check_hidden import hides_nothing
@@ -245,7 +245,7 @@ def _check(options: argparse.Namespace, config: Config) -> int:
     root, limits = _folder(options.folder), host_limits(config)
     if is_live(root):
         raise HomeError(f"{options.folder} is a live test; `autoresearch-node live status` tells what is wrong with it")
-    before = _text_of(root / SETTINGS)
+    before, former = _text_of(root / SETTINGS), _id_of(root)
     store = DownloadStore(Home(config.home).downloads)
     changes = _fix_sums(root, limits, store, None if options.quick else config.sandbox) if options.fix else []
     found, baseline, objective = trio.run(faults, root), None, None
@@ -264,9 +264,11 @@ def _check(options: argparse.Namespace, config: Config) -> int:
         if options.fix and baseline is not None and not objective.scale:
             changes += fix_noise(objective, baseline)
             objective = load_objective(root, root)
+        found += noise_faults(objective, baseline) if baseline is not None else []
     value = {
         "folder": str(root),
         "id": objective.id.hex() if objective else None,
+        "former_id": former if changes and objective and objective.id.hex() != former else None,
         "scale": {"name": objective.scale, "why": at_scale.why} if objective and objective.scale else None,
         "scales": [scale_text(scale) for scale in objective.scales] if objective else [],
         "faults": [asdict(fault) for fault in found],
@@ -291,6 +293,17 @@ def _text_of(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _id_of(root: Path) -> str | None:
+    """An objective's id; None where its folder cannot be read as one, so that nobody can have joined it."""
+    from node.objective.load import load_objective
+    from node.objective.schema import ObjectiveError
+
+    try:
+        return load_objective(root, root).id.hex()
+    except ObjectiveError:
+        return None
 
 
 def _fix_sums(root: Path, limits: HostLimits, store: DownloadStore, backend: SandboxBackend | None) -> list[Change]:
@@ -325,7 +338,7 @@ def _run_baseline(
 ) -> tuple[Baseline | None, list[Fault]]:
     import trio
 
-    from node.authoring.baseline import measure
+    from node.authoring.baseline import fresh_seeds, measure
     from node.authoring.fault import Fault
     from node.execution.sandbox.layers import probe, remedy, tier
     from node.objective.schema import SETTINGS, ObjectiveError
@@ -336,7 +349,7 @@ def _run_baseline(
         raise HomeError("; ".join(remedy(layers)) + " (`--quick` checks without making runs)")
     with RunBar() as view:
         try:
-            return trio.run(measure, objective, layers, limits, view.show, store)
+            return trio.run(measure, objective, layers, limits, view.show, store, fresh_seeds())
         except ObjectiveError as error:
             return None, [Fault(objective.prepare or SETTINGS, str(error))]
 
@@ -357,39 +370,42 @@ def _summary(
     if found:
         lines.append(f"{len(found)} {'fault' if len(found) == 1 else 'faults'} in {value['folder']}")
     elif baseline is not None:
-        lines.append(f"no faults: {_shown_by_runs(objective)}")
+        lines.append(f"no faults: {_shown_by_runs(objective, baseline.runs)}")
     elif not value["prepared"]:
         lines.append("no faults in the files, but nothing was run: first put in place what the warning names")
     elif value["refused"]:
         lines.append("no faults in the files; its baseline is not run here")
     else:
         lines.append("no faults in the files; without --quick its baseline is run as well")
+    if value["former_id"]:
+        lines.append(
+            f"the objective's id is {value['id']} now: what was found under the former id, {value['former_id']}, "
+            "stands there"
+        )
     if fixing and not value["fixed"]:
         lines.append("nothing to fix")
     return "\n".join(lines)
 
 
 def _measured(objective: Objective, baseline: Baseline) -> list[str]:
+    from node.authoring.baseline import noise_text
+
     unit = f" ({objective.unit})" if objective.unit else ""
     holdout = "" if baseline.holdout is None else f", holdout {baseline.holdout:.4f}"
     speed = f": {baseline.tokens_per_second:,.0f} tokens a CPU second" if baseline.tokens_per_second else ""
-    linear = objective.measure.scale == "linear"
-    noise = f"{baseline.noise * objective.measure.unit:.4g}" if linear else f"{100 * baseline.noise:.2f} %"
-    seeds = "one pair" if baseline.runs == 2 else f"{baseline.runs} runs"
     of_what = "for training " if objective.kind == "model" else ""
-    how = "another seed changes" if baseline.runs == 2 else "two runs of one source differ in"
     return [
         f"{objective.metric} {baseline.value:.4f}{unit}{holdout}" + (f", {objective.trust}" if not speed else ""),
         f"a run takes {baseline.wall_seconds:.1f} s, of CPU time {of_what}{baseline.cpu_seconds:.1f} s, and "
         f"{baseline.memory_bytes / 1e6:.0f} MB{speed} (sandbox: {baseline.sandbox})",
-        f"{how} {objective.metric} by {noise}, from {seeds}: s0 is about {baseline.suggested_s0:g}",
+        noise_text(objective, baseline),
     ]
 
 
-def _shown_by_runs(objective: Objective | None) -> str:
+def _shown_by_runs(objective: Objective | None, runs: int) -> str:
     """What the runs have shown, in words."""
     if objective is None or objective.judge is None:
-        return "three runs gave a value each; nobody but the command itself measured it"
+        return f"{runs} runs gave a value each; nobody but the command itself measured it"
     if objective.measure.spread == 0:
         return "the same seed gave the same bits twice, and the judge scored validation and holdout"
-    return "three runs gave a value each, and the judge scored the holdout"
+    return f"{runs} runs gave a value each, and the judge scored the holdout"

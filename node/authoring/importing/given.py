@@ -67,6 +67,23 @@ def as_given(folder: Folder, command: str, choice: Choice) -> Recognised:
     )
 
 
+def prints_own_score(folder: Folder, editable: Sequence[str], metric: str) -> str | None:
+    """What to know where a file that may be edited prints the metric itself; None elsewhere.
+
+    Seen are `METRIC name=`, and `name:` within a string.
+    """
+    name = re.escape(metric)
+    printed = re.compile(rf"""METRIC\s+(?:{name}=|\{{|%s|\$)|["'](?:[^"'\n]*[^"'\n\w.])?{name}:(?:\s|["'])""")
+    found = [path for path in editable if printed.search(folder.text(path))]
+    if not found:
+        return None
+    return (
+        f"{', '.join(found)} may be edited and prints its own score, {metric}, so an edit can change the number "
+        "instead of the thing: put what measures and prints into a file of its own that imports or starts "
+        f"{found[0]}, name that one in the command, and leave it out of --editable, so that it is locked"
+    )
+
+
 def words_of(command: str) -> list[str]:
     """The words of a line for bash, as far as it can be told without being bash."""
     try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
 
 from node.authoring.importing.families import family_of
 from node.authoring.importing.folder import Folder
+from node.authoring.importing.given import prints_own_score
 from node.authoring.importing.recognised import Choice, ImportRefusedError, Recognised
 from node.authoring.template import NAME
 from node.objective.history import History, read_history
@@ -49,6 +50,8 @@ def import_folder(root: Path, choice: Choice, force: bool = False) -> Imported:
     absent = [path for path in folder.always if not folder.has(path)]
     if absent:
         raise ImportRefusedError(f"{root} has no file {absent[0]}")
+    own = prints_own_score(folder, recognised.editable, recognised.metric.name)
+    recognised = replace(recognised, notes=(*recognised.notes, own)) if own else recognised
     patterns = patterns_for(folder.files, folder.present)
     try:
         target.write_text(settings_text(recognised, patterns, _sha256(root, recognised)), "utf-8")

@@ -10,9 +10,10 @@ import pytest
 import trio
 
 from node.authoring.baseline import seed_warning
-from node.authoring.template import TEMPLATE
+from node.authoring.template import TEMPLATE, begin
 from node.cli.main import main
 from node.objective.load import load_objective
+from node.objective.schema import SETTINGS
 from tests.node.execution.small_objective import copy_in_files
 
 SEEDING = "torch.manual_seed(1000 + task.seed)"
@@ -80,6 +81,26 @@ def test_texts_that_are_drawn_wrongly_are_faults(
     assert told in text
 
 
+@pytest.mark.sandbox
+def test_noise_of_pairs_above_the_declared_is_written_as_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "own"
+    begin(root, None, "classification")
+    settings = root / SETTINGS
+    settings.write_text(settings.read_text().replace("s0 = 0.05", "s0 = 0.0001"))
+    for name in ("features", "training"):
+        (root / "ideas" / f"{name}.toml").unlink()  # each idea takes as many runs again
+    former = load_objective(root, root).id.hex()
+    status, text = checked(root, capsys, "--json", "--fix", "--home", str(tmp_path / "home"))
+    found = json.loads(text)
+    assert (status, found["faults"], found["former_id"]) == (0, [], former)
+    assert (found["baseline"]["runs"], found["baseline"]["paired"]) == (8, True)
+    (change,) = found["fixed"]
+    assert float(change["after"]) == found["baseline"]["suggested_s0"]
+    assert load_objective(root, root).statistics.s0 == pytest.approx(float(change["after"]))
+
+
 @pytest.mark.long
 @pytest.mark.sandbox
 def test_seeds_that_give_the_same_value_are_warned_of(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,4 +109,4 @@ def test_seeds_that_give_the_same_value_are_warned_of(root: Path, capsys: pytest
     status, text = checked(root, capsys, "--json")
     found = json.loads(text)
     assert (status, found["faults"], found["baseline"]["noise"]) == (0, [], 0)
-    assert "seeds 1 and 2 give the same" in found["warnings"][0]
+    assert "seeds give the same" in found["warnings"][0]

@@ -107,7 +107,11 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class MeasuredBaseline(msgspec.Struct, frozen=True):
-    """What its runs here showed. noise: standard deviation of a pair's difference, as an effect, of so many runs."""
+    """What its runs here showed. noise: standard deviation of a pair's difference, as an effect, of so many runs.
+
+    least_noise, most_noise: what it hardly is below and above. suggested_s0: the upper bound, in the metric's units.
+    paired: the noise is that of pairs at one seed, of the baseline and an own idea.
+    """
 
     value: float
     holdout: float | None
@@ -116,8 +120,12 @@ class MeasuredBaseline(msgspec.Struct, frozen=True):
     tokens_per_second: float
     memory_bytes: int
     noise: float
+    least_noise: float
+    most_noise: float
     suggested_s0: float
     runs: int
+    seeds: list[int]
+    paired: bool
     sandbox: str
 
 
@@ -130,10 +138,14 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class ObjectiveChecked(msgspec.Struct, frozen=True):
-    """`objective check FOLDER --json`. id, baseline: null where there are faults. refused: this machine would not."""
+    """`objective check FOLDER --json`. id, baseline: null where there are faults. refused: this machine would not.
+
+    former_id: the id before --fix wrote something; null where it is the same.
+    """
 
     folder: str
     id: Hex | None
+    former_id: Hex | None
     scale: ScaleHere | None
     scales: list[str]
     faults: list[Fault]

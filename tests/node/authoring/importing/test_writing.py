@@ -13,7 +13,7 @@ import pytest
 
 from node.authoring.importing.folder import Folder
 from node.authoring.importing.recognised import Choice, ImportRefusedError
-from node.authoring.importing.report import as_data
+from node.authoring.importing.report import as_data, as_lines
 from node.authoring.importing.writing import import_folder, patterns_for
 from node.cli.main import main
 from node.objective.load import load_objective, write_objective
@@ -89,6 +89,26 @@ def test_a_person_is_told_what_was_taken_for_what(tmp_path: Path, capsys: pytest
         "changed nothing else",
     ):
         assert line in text
+
+
+@pytest.mark.parametrize(
+    ("code", "warned"),
+    [
+        ("print(f'METRIC ms={took}')", True),
+        ("print('METRIC {}={}'.format('ms', took))", True),
+        ("print(f'ms: {took}')", True),
+        ("print('ms:', took)", True),
+        ("ms: float = 1.0\nprint('forms: 3')", False),
+    ],
+)
+def test_a_file_that_may_be_edited_and_prints_its_own_score_is_warned_of(
+    tmp_path: Path, code: str, warned: bool
+) -> None:
+    (tmp_path / "train.py").write_text(f"took = 3\n{code}\n")
+    choice = Choice(command="python3 train.py", metric="ms", direction=Direction.LOWER, editable=("train.py",))
+    told = as_lines(import_folder(tmp_path, choice))
+    assert ("note: train.py may be edited and prints its own score, ms, so an edit can change" in told) == warned
+    assert ("starts train.py, name that one in the command, and leave it out of --editable" in told) == warned
 
 
 @pytest.mark.parametrize("given", ["./src/order.py", "pi/src/order.py", "{root}/src/order.py"])
