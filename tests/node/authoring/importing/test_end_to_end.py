@@ -114,7 +114,7 @@ def test_it_is_imported_checked_and_made_better(
         main(["objective", "check", str(root), "--fix", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert (ended.value.code, found["faults"], found["prepared"]) == (0, [], True)
-    assert found["baseline"]["runs"] == 3
+    assert found["baseline"]["runs"] >= 3
     assert found["baseline"]["holdout"] is None
     assert state(root) == before
 
