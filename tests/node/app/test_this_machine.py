@@ -36,6 +36,7 @@ def test_a_new_home_begins_with_what_suits_the_machine_and_says_why(tmp_path: Pa
     assert (second["event"], second["title"]) == ("objective", "tinylm")
 
 
+@pytest.mark.long
 def test_an_option_the_settings_and_what_was_researched_here_win(tmp_path: Path) -> None:
     root, home = copy_in_files(tmp_path), tmp_path / "home"
     settings = tmp_path / "swarm.toml"

@@ -61,7 +61,8 @@ async def gains(objective: Objective) -> dict[str, float]:
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize(
-    "template", ["program", "classification", "regression", pytest.param("bpe", marks=pytest.mark.long)]
+    "template",
+    ["program", *(pytest.param(name, marks=pytest.mark.long) for name in ("classification", "regression", "bpe"))],
 )
 def test_a_templates_own_ideas_improve_it(tmp_path: Path, template: str) -> None:
     begin(tmp_path / "own", None, template)

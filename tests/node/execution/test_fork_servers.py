@@ -82,6 +82,7 @@ async def test_a_source_that_changes_everything_changes_nothing_for_the_next_run
     assert drawn.startswith("RuntimeError: [0.")
 
 
+@pytest.mark.long
 async def test_a_server_that_ends_is_replaced(objective: Objective, layers: Layers, tmp_path: Path) -> None:
     def kill(_: Progress) -> None:
         pair.torch.process.kill()

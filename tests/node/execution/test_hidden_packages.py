@@ -103,7 +103,9 @@ async def test_a_folder_of_the_system_is_hidden_with_all_that_is_in_it(tier: str
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(
+    "tier", ["bwrap", *(pytest.param(name, marks=pytest.mark.long) for name in TIERS if name != "bwrap")]
+)
 async def test_no_run_reads_what_is_hidden_and_runs_work_without_it(tier: str, tmp_path: Path) -> None:
     if (reason := lack(tier)) is not None:
         pytest.skip(reason)

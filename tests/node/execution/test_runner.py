@@ -316,7 +316,7 @@ def honest(objective: Objective, layers: Layers, tmp_path_factory: pytest.TempPa
     return outcome
 
 
-@pytest.fixture(params=TIERS[1:])
+@pytest.fixture(params=[pytest.param(TIERS[1], marks=pytest.mark.long), *TIERS[2:]])
 def weaker(request: pytest.FixtureRequest) -> Layers:
     return only(request.param)
 

@@ -47,6 +47,7 @@ def timed(folder: Path, seconds: float) -> Objective:
     return changed(folder, TEMPLATE, ("tokens = 131072", f"seconds = {seconds:g}"), ("slope = 0.1", "slope = 0"))
 
 
+@pytest.mark.long
 @pytest.mark.sandbox
 async def test_a_budget_in_seconds_is_of_cpu_time_and_a_test_can_cut_it(layers: Layers, tmp_path: Path) -> None:
     long = changed(

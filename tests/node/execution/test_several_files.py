@@ -50,7 +50,11 @@ async def test_a_source_in_two_files_scores_as_the_same_source_in_one(
     ("old", "new", "failure", "told"),
     [
         pytest.param("WIDTH = 32", "WIDTH = (", "syntax", 'File "parts/layers.py", line 5', id="no Python"),
-        pytest.param("WIDTH = 32", "WIDTH = 1 / 0", "exception", 'File "parts/layers.py", line 5', id="at import"),
+        pytest.param(
+            *("WIDTH = 32", "WIDTH = 1 / 0", "exception", 'File "parts/layers.py", line 5'),
+            marks=pytest.mark.long,
+            id="at import",
+        ),
         pytest.param("self.head(states)", "self.heads(states)", "exception", "parts/layers.py", id="in a step"),
     ],
 )

@@ -123,6 +123,7 @@ async def interrupted(runner: Runner, source: str, weights: Path, share: float =
     assert stop.cancelled_caught
 
 
+@pytest.mark.long
 async def test_of_a_run_that_is_ended_early_nothing_is_left_to_go_on_from(
     objective: Objective, layers: Layers, resumable: str, tmp_path: Path
 ) -> None:

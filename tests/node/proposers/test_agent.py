@@ -154,7 +154,7 @@ async def test_an_agent_that_never_ends_is_ended() -> None:
     assert "ended by time" in asked.logged() or "ended by cpu" in asked.logged()
 
 
-@pytest.mark.parametrize("environment", [{}, {"KEY": "a key"}])
+@pytest.mark.parametrize("environment", [pytest.param({}, marks=pytest.mark.long), {"KEY": "a key"}])
 async def test_an_agent_is_frozen_while_the_node_pauses(environment: dict[str, str]) -> None:
     asked = Asked(EDIT + "import time; time.sleep(1)", **environment)
     ended = trio.Event()

@@ -96,6 +96,7 @@ async def test_a_run_that_is_plainly_losing_is_ended_and_not_begun_again_after_a
         assert again.ledger.screenings.finished(CATEGORY, again.conditions) == []
 
 
+@pytest.mark.long
 async def test_a_control_that_recovers_teaches_to_let_runs_of_its_category_go_on(tmp_path: Path) -> None:
     with machine(tmp_path) as (runs, events):
         put, source = runs.ledger.put_blob, runs.objective.source

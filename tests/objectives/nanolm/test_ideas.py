@@ -62,6 +62,7 @@ def test_each_trains_at_both_sizes_and_keeps_to_the_past(ideas: list[Idea], part
     assert troubles({"baseline": BASELINE, **sources}) == {}
 
 
+@pytest.mark.long
 def test_they_apply_after_others_were_kept(ideas: list[Idea]) -> None:
     dice = random.Random(1)
     together: dict[str, str] = {}

@@ -75,6 +75,7 @@ def names_sizes(source: str) -> bool:
     return any(re.search(r"\b(width|depth|WIDTH|DEPTH|HEADS)\b", line) for line in added)
 
 
+@pytest.mark.long
 def test_they_apply_after_others_were_kept(ideas: list[Idea]) -> None:
     dice = random.Random(1)
     together: dict[str, str] = {}

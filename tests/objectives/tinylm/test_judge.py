@@ -197,6 +197,7 @@ def test_the_same_room_finds_what_windows_side_by_side_would_give_away() -> None
     assert score(Rooms(Remembers()), twice.tobytes())["value"] < 7.0
 
 
+@pytest.mark.long
 def test_windows_of_the_language_share_the_language_and_nothing_else() -> None:
     """What is remembered of other windows is worth the same in whatever order they come."""
     ratios = []

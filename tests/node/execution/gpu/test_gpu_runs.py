@@ -59,6 +59,7 @@ async def wait_warm(runner: Runner, program: str = CANDIDATE) -> GpuRoom:
     return room
 
 
+@pytest.mark.long
 async def test_a_run_on_a_gpu_scores_as_one_on_processors_and_its_successor_waits_warm(
     objective: Objective, layers: Layers, tmp_path: Path, runner_of: RunnerMaker, driver: StandInDriver
 ) -> None:
@@ -166,6 +167,7 @@ async def test_a_hang_ends_at_its_time_even_if_it_ignores_signals(objective: Obj
     assert not workers_left()
 
 
+@pytest.mark.long
 async def test_a_run_that_takes_more_of_the_gpu_than_it_may_is_ended_for_it(
     objective: Objective, runner_of: RunnerMaker, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +255,7 @@ async def test_one_gpu_has_one_run_at_a_time_and_a_pair_stays_on_its_gpu(
     assert parent.log_tail == child.log_tail
 
 
+@pytest.mark.long
 async def test_two_nodes_do_not_use_one_gpu_at_once_and_the_second_says_who_has_it(
     objective: Objective, runner_of: RunnerMaker, events: Events
 ) -> None:

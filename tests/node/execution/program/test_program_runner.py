@@ -167,7 +167,7 @@ FAILURES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("in_time", [True, False])
+@pytest.mark.parametrize("in_time", [pytest.param(True, marks=pytest.mark.long), False])
 async def test_every_way_to_fail_is_an_outcome(layers: Layers, tmp_path: Path, in_time: bool) -> None:
     objective = program_objective(tmp_path, budget="seconds = 2", wall_seconds=60 if in_time else 4)
     wrong: list[tuple[str, Outcome]] = []

@@ -309,6 +309,7 @@ async def test_a_run_that_is_ended_early_is_an_outcome_and_the_worker_makes_the_
     assert curves[0][:-1] == curves[1][: len(curves[0]) - 1]
 
 
+@pytest.mark.long
 async def test_a_pause_freezes_the_run_and_begins_no_other(
     objective: Objective, layers: Layers, tmp_path: Path
 ) -> None:
