@@ -74,8 +74,7 @@ class AntiEntropy:
         self._log = log
         self._due: dict[str, float] = {}  # by peer, when to open a session with it
         self._last: dict[str, float] = {}  # by peer, when the last session that this node opened has ended
-        self._syncing: set[str] = set()  # peers in a session that this node opens, or has opened
-        self._answered: Counter[str] = Counter()  # by peer, the sessions under way that it opened
+        self._sessions_with: Counter[str] = Counter()  # by peer, those under way, whoever opened them
         self._bringing: set[str] = set()  # peers in a session that has brought something
         self._turn_ends = -math.inf  # until when the session under way keeps others from being opened
         self._changed = trio.Event()  # one of these has changed
@@ -106,11 +105,11 @@ class AntiEntropy:
         async with trio.open_nursery() as nursery:
             while True:
                 now = trio.current_time()
-                waiting = {peer: due for peer, due in self._due.items() if not self._is_in_session(peer)}
+                waiting = {peer: due for peer, due in self._due.items() if peer not in self._sessions_with}
                 peer = min(waiting, key=waiting.__getitem__, default=None)
                 if peer is not None and max(waiting[peer], self._turn_ends) <= now:
                     del self._due[peer]
-                    self._syncing.add(peer)
+                    self._begin_session(peer)
                     self._turn_ends = now + SYNC_TURN_SECONDS
                     nursery.start_soon(self._open_sync, peer)
                     continue
@@ -151,8 +150,7 @@ class AntiEntropy:
         finally:
             if self._host.connected(peer):
                 self._last[peer] = trio.current_time()
-            self._syncing.discard(peer)
-            self._changed.set()
+            self._end_session(peer)
 
     async def _answer(self, stream: Any, peer: str) -> None:
         """The session that a peer opens. Until it is over this node opens none with it: both would bring the same.
@@ -163,16 +161,20 @@ class AntiEntropy:
         if peer in self._bringing:
             self.request_sync(peer)
             return
-        self._answered[peer] += 1
+        self._begin_session(peer)
         try:
             await self._reconcile(stream, peer)
         finally:
-            self._answered[peer] -= 1
-            self._answered += Counter()  # forgets those at zero
-            self._changed.set()
+            self._end_session(peer)
 
-    def _is_in_session(self, peer: str) -> bool:
-        return peer in self._syncing or self._answered[peer] > 0
+    def _begin_session(self, peer: str) -> None:
+        self._sessions_with[peer] += 1
+
+    def _end_session(self, peer: str) -> None:
+        self._sessions_with[peer] -= 1
+        if not self._sessions_with[peer]:
+            del self._sessions_with[peer]
+        self._changed.set()
 
     async def _reconcile(self, stream: Any, peer: str) -> None:
         """One session, from either side: both do the same. Raises Troubles, in a group."""

@@ -303,9 +303,8 @@ class ProgramRunner:
             judge.worker.begin_job(judge_seconds(self._objective, len(programs)))
             for program, each, given in zip(programs, asked, servers, strict=True):
                 self._begin(program, each.files, seed, given.gpu)
-            if (
-                not self._objective.timed and self._gpus is None
-            ):  # nothing runs beside what is timed, nor does a server that starts
+            # Nothing runs beside what is timed, nor does a server that starts.
+            if not self._objective.timed and self._gpus is None:
                 self._servers.warm_up()  # for a run beside this one
             await self._ask(judge, seed, split, texts, [each.growth for each in asked])
             results = await self._verdict(judge, programs, asked)
