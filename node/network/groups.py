@@ -10,13 +10,14 @@ import ipaddress
 from enum import IntEnum
 from functools import lru_cache
 
+from node.network.parameters import PEERS_REMEMBERED
+
 IPV4_PREFIX, IPV6_PREFIX = 16, 32
 IPV6_HOUSE_PREFIX = 64
-KNOWN_ADDRESSES = 4096  # whose group is remembered: it is asked for with every record that a peer brings
 LOCAL = ""  # the group of addresses that say nothing: loopback, private, link-local, and what is no IP address
 
 
-@lru_cache(KNOWN_ADDRESSES)
+@lru_cache(PEERS_REMEMBERED)  # it is asked for with every record that a peer brings
 def group_of(address: str) -> str:
     """The group of a multiaddr: of /ip4/203.0.113.7/tcp/4001 it is 203.0.0.0/16, of a private one LOCAL."""
     ip = ip_of(address)

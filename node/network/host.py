@@ -41,14 +41,13 @@ from node.network.parameters import (
     MAX_CONNECTIONS,
     NEGOTIATE_SECONDS,
     OPEN_SILENT_SECONDS,
+    PEERS_REMEMBERED,
     TWIN_SECONDS,
 )
 from node.network.peer_score import PeerScore
 from node.platform.listening import ListenError, refuse_obstacles
 from protocol.codec import MalformedError
 from protocol.identity import Identity
-
-KNOWN_PEERS = 4096  # whose ids and addresses are remembered in the library's form
 
 
 @dataclass(frozen=True)
@@ -388,13 +387,13 @@ class Host:
         raise StreamEndedError(why)
 
 
-@lru_cache(KNOWN_PEERS)
+@lru_cache(PEERS_REMEMBERED)
 def _id_of(peer: str) -> ID:
     """The library's form of a peer id, which is asked for with every record that a peer brings."""
     return ID.from_string(peer)
 
 
-@lru_cache(KNOWN_PEERS)
+@lru_cache(PEERS_REMEMBERED)
 def _text_of(address: Multiaddr) -> str:
     return str(address)
 

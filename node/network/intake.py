@@ -25,6 +25,7 @@ from functools import lru_cache
 
 from node.ledger.pool import Bringer
 from node.ledger.store import Added
+from node.network.parameters import PEERS_REMEMBERED
 from node.network.peer_score import PeerScore
 from node.network.store import RecordStore
 from node.platform.log import Log
@@ -33,7 +34,7 @@ from protocol.feed import Fork, open_fork
 from protocol.identity import peer_id_of, short, short_peer
 from protocol.records import Audit, Experiment, Record, Replication, Transfer, metric_of, open_record
 
-_peer_of = lru_cache(4096)(peer_id_of)  # of an author, of whom there are often many records in a row
+_peer_of = lru_cache(PEERS_REMEMBERED)(peer_id_of)  # of an author, of whom there are often many records in a row
 MEASURED = (Experiment, Replication, Audit, Transfer)  # what has values of the metric
 
 

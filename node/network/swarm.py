@@ -43,6 +43,7 @@ from node.network.parameters import (
     IDENTIFY_SECONDS,
     NETWORK_CHECK_SECONDS,
     OUTGOING_LEAST,
+    PEERS_REMEMBERED,
     REPLACE_SECONDS,
     SLEPT_SECONDS,
     SYNC_NOT_OPENED_SECONDS,
@@ -59,7 +60,7 @@ from protocol.codec import MalformedError
 from protocol.identity import Identity, author_of, short_peer
 from protocol.messages import MAX_PRESENCE_ADDRESSES, Presence
 
-_author_of = lru_cache(4096)(author_of)  # it is asked for with every record that a peer brings
+_author_of = lru_cache(PEERS_REMEMBERED)(author_of)  # it is asked for with every record that a peer brings
 
 
 @dataclass(frozen=True)
