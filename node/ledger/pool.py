@@ -133,14 +133,15 @@ class Pool:
             self._count(author, feed, -feed.cost, author in self._kept)
             del self._feeds[author]
 
-    def make_room(self, author: bytes, cost: int, bringer: Bringer) -> list[bytes] | None:
-        """The authors to drop so that one more record of this one can be held; None when it cannot.
+    def make_room(self, author: bytes, cost: int, bringer: Bringer, records: int = 1) -> list[bytes] | None:
+        """The authors to drop so that so many more records of this one can be held; None when they cannot.
 
         With a pool of 16 MB of which 12 are used, a peer that brought 7 may bring 1 more; another may bring 4, and
         after that 8, for which feeds that the first one brought are dropped.
         """
         feed = self._feeds.get(author)
-        if feed is not None and feed.cost + cost > AUTHOR_COST + COST_PER_RECORD * (feed.records + 1):
+        held, cost_held = (feed.records, feed.cost) if feed is not None else (0, 0)
+        if cost_held + cost > AUTHOR_COST + COST_PER_RECORD * (held + records):
             return None
         if author in self._kept or (feed is None and self._may_settle(bringer, cost)):
             return []

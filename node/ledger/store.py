@@ -17,7 +17,6 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
@@ -30,9 +29,8 @@ import trio
 from node.ledger import replays, screenings
 from node.ledger.blobs import Blobs
 from node.ledger.error import LedgerError
-from node.ledger.kept_values import KeptValues
+from node.ledger.held_records import GENESIS, HeldRecords
 from node.ledger.leases import Leases
-from node.ledger.mentions import Wanted
 from node.ledger.pool import Bringer, Pool
 from node.ledger.record_cost import cost_of, text_cost
 from node.ledger.schema import SCHEMA, is_newer, opened_for_reading, transaction
@@ -46,9 +44,7 @@ from protocol.feed import FeedCheck, FeedHead, Fork, check_next, forked_feed
 from protocol.identity import Identity
 from protocol.metric import LOSS, Metric
 from protocol.records import Body, Record, reopen_record, sign_record
-from protocol.weights import NOBODY, Weights, weights_of
 
-GENESIS = bytes(32)
 SUBSCRIBER_BACKLOG = 4096  # arrivals a slow subscriber may lag behind before it misses some
 MAX_SOURCE_BYTES = 256 << 10  # an editable file larger than this is not fetched or run
 DROPPED = "feeds dropped"  # how often: a reader beside the node then reads all again
@@ -87,7 +83,7 @@ class Quota:
     unproven_bytes: int = 16 << 20
 
 
-class Ledger(KeptValues):
+class Ledger(HeldRecords):
     """The records of one objective in memory, in the order they arrived, and the file they are kept in."""
 
     def __init__(
@@ -104,16 +100,8 @@ class Ledger(KeptValues):
         self.metric = metric  # of records that are taken; those held say themselves
         self._quota = quota
         self._arrival = 0  # of the last record taken from the file
-        self._records: list[Record] = []
-        self._by_id: dict[bytes, Record] = {}
-        self._origins: dict[bytes, str] = {}
-        self._feeds: dict[bytes, list[Record]] = defaultdict(list)
-        self._heads = FeedTree()
         self._forked: set[bytes] = set()
         self._pool = Pool(quota.unproven_bytes, quota.authors, random.Random())
-        self._dropped = 0  # times that feeds were dropped
-        self._weights, self._weights_of = NOBODY, (b"", (0, 0))  # and at whom and of which records
-        self._wanted = Wanted(self.has_blob)
         self._blobs = Blobs(connection, self, quota.blob_bytes, self._wanted)
         self.leases = Leases()
         self._subscribers: set[trio.MemorySendChannel[Arrived]] = set()
@@ -205,13 +193,8 @@ class Ledger(KeptValues):
 
     def _forget_all(self) -> None:
         self._arrival = 0
-        self._records.clear()
-        self._by_id.clear()
-        self._origins.clear()
-        self._feeds.clear()
         self._forked.clear()
-        self._wanted.clear()
-        self._heads = FeedTree()
+        self._forget_held()
         self._pool = Pool(self._quota.unproven_bytes, self._quota.authors, random.Random())
 
     def _load(self) -> None:
@@ -243,15 +226,6 @@ class Ledger(KeptValues):
         if (record.seq, record.prev) != (len(feed), feed[-1].id if feed else GENESIS):
             raise LedgerError(DAMAGED.format("a feed has lost a record"))
         return record
-
-    def _remember(self, record: Record, origin: str) -> None:
-        self._records.append(record)
-        self._by_id[record.id] = record
-        self._origins[record.id] = origin
-        feed = self._feeds[record.author]
-        feed.append(record)
-        self._heads.put(FeedHead(record.author, len(feed), record.id))
-        self._wanted.note(record)
 
     # ---- records ---------------------------------------------------------------------------------------------
 
@@ -320,9 +294,7 @@ class Ledger(KeptValues):
                 if not self._make_room(record.author, cost, bringer):
                     return Added.REFUSED
                 self._store(record, bringer.peer)
-                self._pool.hold(record.author, cost, bringer)
-                self._note_foreign(record)
-                self._take_up(record, bringer.peer)
+                self._hold(record, cost, bringer)
                 return Added.NEW
             case FeedCheck.GAP:
                 return self._gap(record.author, bringer)
@@ -333,6 +305,41 @@ class Ledger(KeptValues):
                 if known.id == record.id:
                     return Added.KNOWN
                 return self._keep_fork(known, record, bringer)
+
+    def add_run(self, run: Sequence[Record], bringer: Bringer) -> list[Added]:
+        """`add` records of one author. Where they simply go on its feed they are written together, in a third of the
+        time; whatever else they are, one by one. An error of the disk means that none is kept, or some of the first.
+        """
+        if len(run) == 1 or not self._is_next(run):
+            return [self.add(record, bringer) for record in run]
+        costs = [cost_of(record) for record in run]
+        if self._pool.make_room(run[0].author, sum(costs), bringer, len(run)) != []:
+            return [self.add(record, bringer) for record in run]  # for some there may be room
+        with transaction(self._db):
+            for record in run:
+                self._store(record, bringer.peer)
+        for record, cost in zip(run, costs, strict=True):
+            self._hold(record, cost, bringer)
+        return [Added.NEW] * len(run)
+
+    def _is_next(self, run: Sequence[Record]) -> bool:
+        """Whether this author may write on, and these are the next records of its feed."""
+        author = run[0].author
+        feed = self._feeds.get(author, [])
+        if author in self._forked or len(feed) + len(run) > self._quota.records_per_author:
+            return False
+        head = FeedHead(author, len(feed), feed[-1].id) if feed else None
+        for record in run:
+            if record.objective != self.objective or check_next(head, record) is not FeedCheck.NEXT:
+                return False
+            head = FeedHead(author, record.seq + 1, record.id)
+        return True
+
+    def _hold(self, record: Record, cost: int, bringer: Bringer) -> None:
+        """A peer's record is in the file: take it up."""
+        self._pool.hold(record.author, cost, bringer)
+        self._note_foreign(record)
+        self._take_up(record, bringer.peer)
 
     def _gap(self, author: bytes, bringer: Bringer) -> Added:
         """Records before it are missing: they are wanted if there is room, also where they were set aside before."""
@@ -415,13 +422,9 @@ class Ledger(KeptValues):
                 self._db.execute("DELETE FROM forks WHERE objective = ? AND author = ?", (self.objective, author))
             self.set_meta(DROPPED, str(self._dropped).encode())
         for author in gone:
-            for record in self._feeds.pop(author, []):
-                del self._origins[record.id], self._by_id[record.id]
             self._forked.discard(author)
-            self._heads.drop(author)
             self._pool.drop(author)
-        self._records = [record for record in self._records if record.author not in gone]
-        self._wanted.forget(gone, self._records)
+        self._forget(gone)
 
     def _note_foreign(self, record: Record) -> None:
         """Notice a record of this node's key that it did not sign here. What it signed is taken back up to the mark."""
@@ -462,47 +465,6 @@ class Ledger(KeptValues):
             "SELECT seq, first, second FROM forks WHERE objective = ? AND author = ?", (self.objective, author)
         ).fetchone()
         return Fork(author, self.objective, *row) if row else None
-
-    def records(self, author: bytes, start: int, limit: int) -> list[bytes]:
-        return [record.wire() for record in self._feeds.get(author, [])[start : start + limit]]
-
-    def feed(self, author: bytes) -> Sequence[Record]:
-        """The records of one author in order; empty when there are none."""
-        return self._feeds.get(author, [])
-
-    def all_records(self) -> Sequence[Record]:
-        """Every record held, in the order of arrival."""
-        return self._records
-
-    def origin(self, record_id: bytes) -> str:
-        return self._origins[record_id]
-
-    def record(self, record_id: bytes) -> Record | None:
-        return self._by_id.get(record_id)
-
-    def get(self, prefix: str) -> Record | None:
-        """The record whose id (hex) starts with `prefix`; None when there is none or more than one."""
-        if len(prefix) == 2 * len(GENESIS):
-            try:
-                return self._by_id.get(bytes.fromhex(prefix))
-            except ValueError:
-                return None
-        found = [record for record in self._records if record.id.hex().startswith(prefix.lower())]
-        return found[0] if len(found) == 1 else None
-
-    def count(self) -> int:
-        return len(self._records)
-
-    def version(self) -> tuple[int, int]:
-        """Another one whenever other records are held: how many, and how often some were dropped."""
-        return len(self._records), self._dropped
-
-    def weights(self, root: bytes) -> Weights:
-        """How much the word of each author counts at the node with this key, worked out once for the records held."""
-        version = root, self.version()
-        if self._weights_of != version:
-            self._weights_of, self._weights = version, weights_of(self._records, root)
-        return self._weights
 
     def record_counts(self) -> dict[bytes, int]:
         """How many records of each objective are in the file."""

@@ -16,6 +16,8 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import trio
@@ -25,6 +27,7 @@ from node.network.frames import FramedStream
 from node.network.host import Host
 from node.network.intake import Intake, is_urgent
 from node.network.parameters import (
+    PROOFS_PER_CHECKPOINT,
     RECORDS_PER_CHECKPOINT,
     SYNC_EVERY_SECONDS,
     SYNC_SOONEST_SECONDS,
@@ -47,6 +50,7 @@ from protocol.messages import (
     Records,
 )
 from protocol.rebroadcast import Rebroadcast
+from protocol.records import Record
 from protocol.sync import MAX_SESSION_BYTES, Reconciliation
 
 
@@ -214,28 +218,34 @@ class AntiEntropy:
     async def _take_in(self, wires: Sequence[bytes], peer: str, tally: _Tally) -> int:
         """How many of the records were new."""
         before = tally.got
-        for index, wire in enumerate(wires, 1):
-            try:
-                record = self._intake.open(wire)
-            except MalformedError as error:
-                self._peer_score.note_refusal(peer, "record", str(error))
-                continue
-            match self._intake.keep(record, peer):
-                case Added.NEW:
-                    tally.got += 1
-                    self._rebroadcast.synced(record.id, trio.current_time(), urgent=is_urgent(record))
-                case Added.REFUSED:
-                    tally.unwanted += 1
-                case Added.GAP:
-                    tally.unwanted += 1  # what follows a record that found no room
-                    self._peer_score.note_refusal(peer, "record", "its predecessor is missing", offence=False)
-            if index % RECORDS_PER_CHECKPOINT == 0:
-                await trio.lowlevel.checkpoint()
+        opened = await self._intake.open_all(wires)
+        for begin in range(0, len(opened), RECORDS_PER_CHECKPOINT):
+            some = opened[begin : begin + RECORDS_PER_CHECKPOINT]
+            for error in some:
+                if isinstance(error, MalformedError):
+                    self._peer_score.note_refusal(peer, "record", str(error))
+            records = [record for record in some if isinstance(record, Record)]
+            for _, of_author in groupby(records, key=attrgetter("author")):
+                run = list(of_author)
+                for record, added in zip(run, self._intake.keep_run(run, peer), strict=True):
+                    self._count(record, added, peer, tally)
+            await trio.lowlevel.checkpoint()
         return tally.got - before
+
+    def _count(self, record: Record, added: Added, peer: str, tally: _Tally) -> None:
+        match added:
+            case Added.NEW:
+                tally.got += 1
+                self._rebroadcast.synced(record.id, trio.current_time(), urgent=is_urgent(record))
+            case Added.REFUSED:
+                tally.unwanted += 1
+            case Added.GAP:
+                tally.unwanted += 1  # what follows a record that found no room
+                self._peer_score.note_refusal(peer, "record", "its predecessor is missing", offence=False)
 
     async def _take_proofs(self, proofs: Iterable[tuple[bytes, bytes]], peer: str, tally: _Tally) -> None:
         for index, (first, second) in enumerate(proofs, 1):
-            if index % RECORDS_PER_CHECKPOINT == 0:
+            if index % PROOFS_PER_CHECKPOINT == 0:
                 await trio.lowlevel.checkpoint()
             try:
                 fork = self._intake.open_fork(first, second)

@@ -20,12 +20,14 @@ those who received it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+
+import trio
 
 from node.ledger.pool import Bringer
 from node.ledger.store import Added
-from node.network.parameters import PEERS_REMEMBERED
+from node.network.parameters import PEERS_REMEMBERED, VERIFIERS
 from node.network.peer_score import PeerScore
 from node.network.store import RecordStore
 from node.platform.log import Log
@@ -57,6 +59,7 @@ class Intake:
         self._on_new = on_new
         self._peer_score = peer_score
         self._log = log
+        self._verifiers = trio.CapacityLimiter(VERIFIERS)
 
     def open(self, wire: bytes) -> Record:
         """Decode and verify a record. Raises MalformedError; whom to blame for it, the caller knows."""
@@ -67,21 +70,49 @@ class Intake:
             raise MalformedError("a record of another metric than the objective's")
         return record
 
+    async def open_all(self, wires: Sequence[bytes]) -> list[Record | MalformedError]:
+        """`open` each of them, on several processors, while other tasks go on: to check a signature lets them."""
+        opened: list[Record | MalformedError] = [MalformedError("not opened")] * len(wires)
+
+        def open_from(first: int) -> None:
+            for index in range(first, len(wires), VERIFIERS):
+                try:
+                    opened[index] = self.open(wires[index])
+                except MalformedError as error:
+                    opened[index] = error
+
+        async with trio.open_nursery() as nursery:
+            for first in range(min(VERIFIERS, len(wires))):
+                nursery.start_soon(partial(trio.to_thread.run_sync, open_from, first, limiter=self._verifiers))
+        return opened
+
     def keep(self, record: Record, peer: str) -> Added:
         """Offer an opened record, brought by this peer, to the store. Logs what a person should know of the answer."""
-        if not self._peer_score.is_allowed(_peer_of(record.author)):
-            return Added.REFUSED
-        added = self._on_disk(lambda: self._store.add(record, self._bringer_of(peer)))
-        if added is Added.NEW:
+        return self.keep_run([record], peer)[0]
+
+    def keep_run(self, run: Sequence[Record], peer: str) -> list[Added]:
+        """`keep` records of one author."""
+        if not self._peer_score.is_allowed(_peer_of(run[0].author)):
+            return [Added.REFUSED] * len(run)
+        try:
+            added = self._store.add_run(run, self._bringer_of(peer))
+        except (OSError, sqlite3.Error) as error:
+            self._log_disk(error)
+            return [Added.REFUSED] * len(run)
+        for record, became in zip(run, added, strict=True):
+            self._note(record, became, peer)
+        return added
+
+    def _note(self, record: Record, became: Added, peer: str) -> None:
+        if became is Added.NEW:
             self._on_new(record.author, peer)
-        elif added is Added.FORK:
+        elif became is Added.FORK:
             self._log_fork(record.author, record.seq, peer)
-        elif added is Added.REFUSED:
+        elif became is Added.REFUSED:
             # No offence: the peer may not know of the fork yet, and cannot know this node's quota.
             self._peer_score.note_refusal(
                 peer, "record", "its author forked its feed or is over a limit", offence=False
             )
-        return added
 
     def open_fork(self, first: bytes, second: bytes) -> Fork:
         """Decode and verify the proof of a fork. Raises MalformedError."""
@@ -92,17 +123,18 @@ class Intake:
 
     def keep_fork(self, fork: Fork, peer: str) -> Added:
         """Offer the opened proof of a fork, brought by this peer, to the store. Logs it if it is new."""
-        added = self._on_disk(lambda: self._store.add_fork(fork, self._bringer_of(peer)))
+        try:
+            added = self._store.add_fork(fork, self._bringer_of(peer))
+        except (OSError, sqlite3.Error) as error:
+            self._log_disk(error)
+            return Added.REFUSED
         if added is Added.FORK:
             self._log_fork(fork.author, fork.seq, peer)
         return added
 
-    def _on_disk(self, add: Callable[[], Added]) -> Added:
-        try:
-            return add()
-        except (OSError, sqlite3.Error) as error:  # a full disk is no reason to stop relaying
-            self._log("record not kept", level="error", reason=self._store.trouble(error))
-            return Added.REFUSED
+    def _log_disk(self, error: OSError | sqlite3.Error) -> None:
+        """A full disk is no reason to stop relaying."""
+        self._log("record not kept", level="error", reason=self._store.trouble(error))
 
     def _log_fork(self, author: bytes, seq: int, peer: str) -> None:
         self._log("fork found", level="warning", author=short(author), seq=seq, peer=short_peer(peer))

@@ -67,7 +67,9 @@ SYNCS_IN_ALL = 16  # sessions that peers may have open with this node; a guess
 SYNC_TURN_SECONDS = 2.0  # without a new record, after which a session no longer keeps others from being opened; a guess
 SYNC_TURN_MOST_SECONDS = 60.0  # after which it does not even if it goes on bringing some; a guess
 UNWANTED_PER_SESSION = 256  # records for which there is no room, after which a session is over; a guess
-RECORDS_PER_CHECKPOINT = 16  # records taken in before other tasks get their turn: some ms of signatures
+RECORDS_PER_CHECKPOINT = 64  # opened records that are stored before other tasks get their turn: some ms
+PROOFS_PER_CHECKPOINT = 16  # proofs of forks that are checked and stored before that: some ms of signatures
+VERIFIERS = 2  # threads that check the signatures of what sync sessions bring; the least processors a node is given
 GAP_SYNC_SECONDS = 0.2  # from a gap to the sync that fills it; a guess: the missing record may be just arriving
 SYNC_NOT_OPENED_SECONDS = 15.0  # for which a peer that dialled us is expected to open the first sync; a guess
 

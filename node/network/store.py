@@ -37,6 +37,9 @@ class RecordStore(FeedStore, Protocol):
     def add(self, record: Record, origin: Bringer) -> Added:
         """Offer a record that has passed the door. `origin` is the peer that sent it."""
 
+    def add_run(self, run: Sequence[Record], origin: Bringer, /) -> list[Added]:
+        """`add` records of one author, together where that is possible."""
+
     def add_fork(self, fork: Fork, origin: Bringer) -> Added:
         """Offer the proof of a fork that has passed the door."""
 

@@ -20,12 +20,15 @@ import trio
 from node.ledger.error import LedgerError
 from node.ledger.outcome import Outcome
 from node.ledger.pool import Bringer
+from node.ledger.schema import transaction
 from node.ledger.settings import Description, LedgerSettings
 from node.ledger.store import Added, Ledger, Quota
 from protocol.feed import forked_feed, open_fork
 from protocol.objective import FileEntry, Manifest, encode_manifest, objective_id
 from protocol.records import Unknown, sign_record
 from tests.node.records_for_tests import OBJECTIVE, Author, experiment, replication, source
+
+STRANGER = Bringer("a stranger")
 
 
 @pytest.fixture
@@ -117,6 +120,78 @@ def test_a_proven_fork_is_kept_without_any_record_of_it_and_for_good(tmp_path: P
 def test_another_objectives_record_is_refused(ledger: Ledger) -> None:
     record = sign_record(Author("bob").identity, source("elsewhere"), 0, bytes(32), 1, experiment())
     assert ledger.add(record, "peer") is Added.REFUSED
+
+
+def test_a_run_of_one_author_is_taken_as_its_records_one_by_one_are(tmp_path: Path) -> None:
+    """Whatever is wrong in the middle of it: a gap, a fork, a limit, an author who has forked its feed."""
+    ann = Author("ann")
+    records = [ann.write(experiment(f"number {number}")) for number in range(8)]
+    other = Author("ann")
+    other.write(experiment("number 0"))
+    forked = other.write(experiment("another number 1"))
+    runs = {
+        "a feed": records,
+        "a gap": [records[0], *records[2:]],
+        "known ones first": [records[0], records[0], *records[1:]],
+        "a fork": [*records[:3], forked, *records[3:]],
+        "too many": records * 2,
+    }
+    for name, run in runs.items():
+        one_by_one = Ledger.open(tmp_path / name / "a.sqlite", OBJECTIVE, Quota(records_per_author=6))
+        together = Ledger.open(tmp_path / name / "b.sqlite", OBJECTIVE, Quota(records_per_author=6))
+        for begin in (0, 3):
+            some = run[begin : begin + 3]
+            assert together.add_run(some, STRANGER) == [one_by_one.add(record, STRANGER) for record in some]
+        assert together.add_run(run, STRANGER) == [one_by_one.add(record, STRANGER) for record in run]
+        assert together.all_records() == one_by_one.all_records()
+        assert together.vector() == one_by_one.vector()
+        one_by_one.close()
+        together.close()
+        again = Ledger.open(tmp_path / name / "b.sqlite", OBJECTIVE)
+        assert again.vector() == together.vector()
+        again.close()
+
+
+def test_of_a_run_that_found_no_room_on_the_disk_nothing_is_held(ledger: Ledger) -> None:
+    ann = Author("ann")
+    records = [ann.write(experiment(f"number {number}")) for number in range(40)]
+    assert set(ledger.add_run(records[:2], STRANGER)) == {Added.NEW}
+    pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+    ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # to SQLite, this is a full disk
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        ledger.add_run(records[2:], STRANGER)
+    assert (ledger.count(), len(ledger.feed(ann.key))) == (2, 2)
+    ledger._db.execute("PRAGMA max_page_count = 1000000")
+    assert set(ledger.add_run(records[2:], STRANGER)) == {Added.NEW}
+    reader = Ledger.read(ledger.path, OBJECTIVE)
+    assert reader.all_records() == records
+    reader.close()
+
+
+def test_a_transaction_that_cannot_be_committed_is_over() -> None:
+    """One that stayed open would take in all that comes later, and never write it."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(
+        "PRAGMA foreign_keys = ON; CREATE TABLE a (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE b (id INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED);"
+    )
+    with pytest.raises(sqlite3.IntegrityError), transaction(connection):
+        connection.execute("INSERT INTO b VALUES (1)")
+    assert not connection.in_transaction
+    assert connection.execute("SELECT * FROM b").fetchall() == []
+
+
+def test_a_run_is_held_to_the_room_of_its_author(tmp_path: Path) -> None:
+    """A first run of large records has no more room than the same records one by one."""
+    author = Author("one key")
+    records = [author.write(Unknown("padding", {"x": bytes(60_000)})) for _ in range(64)]
+    one_by_one = Ledger.open(tmp_path / "a.sqlite", OBJECTIVE)
+    together = Ledger.open(tmp_path / "b.sqlite", OBJECTIVE)
+    chosen = Bringer("chosen", chosen=True)
+    assert together.add_run(records, chosen) == [one_by_one.add(record, chosen) for record in records]
+    assert 0 < together.count() < 64
+    one_by_one.close()
+    together.close()
 
 
 def test_limits_bound_what_peers_can_add(tmp_path: Path) -> None:

@@ -129,6 +129,19 @@ def test_a_proof_that_proves_nothing_or_is_of_another_objective_is_not_opened(do
         door.intake.open_fork(*(record.wire() for record in elsewhere))
 
 
+async def test_records_are_opened_off_the_event_loop_and_told_in_their_order(door: Door) -> None:
+    ann = Author("ann")
+    records = [ann.write(experiment(f"number {number}")) for number in range(9)]
+    wires = [record.wire() for record in records]
+    wires[4] = wires[4][:-1] + bytes([wires[4][-1] ^ 1])
+    wires[7] = b"no record"
+    opened = await door.intake.open_all(wires)
+    assert [opened[index] for index in (0, 1, 2, 3, 5, 6, 8)] == [records[index] for index in (0, 1, 2, 3, 5, 6, 8)]
+    assert "signature" in str(opened[4])
+    assert isinstance(opened[7], MalformedError)
+    assert await door.intake.open_all([]) == []
+
+
 async def test_what_is_over_a_quota_is_refused_and_its_bringer_not_blamed(door: Door) -> None:
     ann = Author("ann")
     records = [ann.write(experiment(f"number {number}")) for number in range(RECORDS_ALLOWED + 2 * OFFENCES_ALLOWED)]
