@@ -73,21 +73,32 @@ def reports_on(claim: Record, records: Iterable[Record], counts: Callable[[bytes
 
 
 def is_report(record: Record) -> bool:
-    """Whether this replication shows the pairs that its author was to run of a claim; others only say what was adopted.
+    """Whether this replication shows the pairs that its author was to run of a claim, as its proof says.
 
-    Its proof says which pairs. Records of the first versions have none: their seeds follow from public ids by hash, in
-    the very first without the claim's.
+    To verify the proof takes .9 ms, and keys are free: for what only tells what an author says, see `has_report_form`.
+    """
+    body = record.body
+    if not has_report_form(record) or not isinstance(body, Replication) or isinstance(body.proof, msgspec.UnsetType):
+        return has_report_form(record)
+    value = record.proven_value
+    return value is not None and [pair.seed for pair in body.pairs] == seeds_of(value, len(body.pairs))
+
+
+def has_report_form(record: Record) -> bool:
+    """Whether this replication is a report by what it says: it shows pairs, and names a proof of which pairs they are.
+
+    Other replications only say what was adopted. Reports of the first versions have no proof: their seeds follow from
+    public ids by hash, in the very first without the claim's.
     """
     body = record.body
     if not isinstance(body, Replication) or not 1 <= len(body.pairs) <= REPORT_PAIRS:
         return False
+    if not isinstance(body.proof, msgspec.UnsetType):
+        return True
     shown = [pair.seed for pair in body.pairs]
-    if isinstance(body.proof, msgspec.UnsetType):
-        return shown == public_seeds(body, body.discovery + record.author)[: len(shown)] or shown == public_seeds(
-            body, record.author
-        )
-    value = record.proven_value
-    return value is not None and shown == seeds_of(value, len(shown))
+    return shown == public_seeds(body, body.discovery + record.author)[: len(shown)] or shown == public_seeds(
+        body, record.author
+    )
 
 
 def public_seeds(body: Replication, salt: bytes) -> list[int]:

@@ -254,7 +254,9 @@ def assemble(setup: NodeSetup, identity: Identity, ledger: Ledger, layers: Layer
 
 def ratios_to(scale: str, ledger: Ledger) -> Callable[[], Mapping[str, float]]:
     """By category the gain expected at a scale for one here, as the transfers in the ledger have it by then."""
-    return CachedProjection(ledger, lambda: expected_ratios(carry_over(comparisons(ledger.all_records()), scale)))
+    return CachedProjection(
+        ledger, lambda: expected_ratios(carry_over(comparisons(ledger.all_records(), ledger.is_proven), scale))
+    )
 
 
 def _remote_runs(config: Config, objective: Objective, log: Log) -> RemoteRuns | None:

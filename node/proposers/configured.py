@@ -75,7 +75,7 @@ def _elsewhere(cached_runner: CachedRunner, author: bytes, log: Log) -> Elsewher
         return key is None or key == home.swarm_key(here)
 
     others = OtherObjectives(ledger.path, here, author, may_leave)
-    return Elsewhere(others, ledger.all_records, ledger.get_blob, Repeats(ledger.get_blob), log)
+    return Elsewhere(others, ledger.get_blob, Repeats(ledger.get_blob), log)
 
 
 def _language_model(

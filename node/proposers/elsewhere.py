@@ -62,13 +62,11 @@ class Elsewhere:
     def __init__(
         self,
         others: OtherObjectives,
-        records: Callable[[], Sequence[Record]],
         read: ReadSource,
         repeats: Repeats,
         log: Log,
     ) -> None:
         self._others = others
-        self._records = records
         self._rebaser = Rebaser(read)
         self._repeats = repeats
         self._log = log
@@ -102,11 +100,7 @@ class Elsewhere:
     async def _open(self, context: Context) -> list[Offer]:
         if self._offers is None:
             self._offers = await in_thread(partial(read_offers, self._others, self._log))
-        tried = {
-            record.body.origin
-            for record in self._records()
-            if isinstance(record.body, Experiment) and isinstance(record.body.origin, Origin)
-        }
+        tried = {result.origin for result in context.results}
         return [offer for offer in self._offers if offer.origin not in tried and offer.title not in context.closed]
 
     async def _applied(self, context: Context, offer: Offer) -> str | None:

@@ -28,6 +28,7 @@ class TriedResult:
     the parent had not). runs: those that the trial took, a part of one where it was ended early. cost_ratio: the
     child's CPU cost per token over the parent's. deferred: it ended at its screening because other ideas were expected
     to gain more. bet: its author's search went on from the child, unproven. ended_early: its run was plainly losing.
+    proven: its author is this node, or one whom this node's runs have found right; keys of others are free.
     """
 
     parent: bytes
@@ -49,6 +50,8 @@ class TriedResult:
     failure: str | None = None
     taken_back: bool = False
     refuted: bool = False
+    proven: bool = True
+    origin: Origin | None = None
 
     @property
     def gained(self) -> bool:
@@ -78,8 +81,11 @@ def tried_results(
     records: Iterable[Record],
     constants: Callable[[Experiment], Constants] = nothing_of_constants,
     refuted: Set[bytes] = frozenset(),
+    is_proven: Callable[[bytes], bool] = lambda author: True,
 ) -> tuple[TriedResult, ...]:
     """What experiments can teach, in the order of the records. refuted: discoveries (record ids) that are.
+
+    is_proven: whether this node has found an author right before, or it is this node.
 
     A chain is no idea; what it says is said of its bets: each has the effect that was attributed to it when the whole
     was measured on fresh seeds, and where that did not hold, its author went back.
@@ -105,6 +111,7 @@ def tried_results(
                 bet=result.bet and holds,
                 taken_back=result.bet and not holds,
                 refuted=record.id in refuted or (record.author, record.id) in disproved,
+                proven=is_proven(record.author),
             )
         )
     return tuple(found)
@@ -130,6 +137,7 @@ def _tried_result(body: Experiment, changed: Mapping[str, float], before: Mappin
         bet=body.is_bet,
         ended_early=ended_at is not None,
         failure=_failure_of(body),
+        origin=None if isinstance(body.origin, msgspec.UnsetType) else body.origin,
     )
 
 

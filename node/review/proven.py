@@ -25,6 +25,12 @@ def proven_by(
     return proven, frozenset(trusted) - proven
 
 
+def proven_in(ledger: Ledger, me: bytes) -> Callable[[bytes], bool]:
+    """Whether the records that a ledger holds now speak for an author, or it is this node: for readers of its file."""
+    proven, _ = proven_by(ledger.feed(me), ledger.record)
+    return lambda author: author == me or author in proven
+
+
 def settle_proven(ledger: Ledger, me: bytes) -> None:
     """Have the feeds of authors keep their place, or lose it, by what this node's records say of them by now."""
     proven, not_proven = proven_by(ledger.feed(me), ledger.record)

@@ -17,7 +17,7 @@ from msgspec import UnsetType
 
 from node.ledger.projections.effects import gain_text
 from node.platform.log import short_id
-from protocol.audits import is_report
+from protocol.audits import has_report_form
 from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, Transfer, metric_of
 
 
@@ -113,7 +113,7 @@ def tally(records: Iterable[Record]) -> Tally:
         kept=concluded[Conclusion.KEPT] + concluded[Conclusion.CLAIMED],
         failed=concluded[Conclusion.FAILED],
         claims=sum(isinstance(body, Experiment) and body.decision == Decision.IMPROVED for body in bodies),
-        replications=sum(map(is_report, held)),
+        replications=sum(map(has_report_form, held)),
         adoptions=sum(isinstance(body, Replication) and body.adopted is not None for body in bodies),
         audits=sum(isinstance(body, Audit) for body in bodies),
         transfers=sum(isinstance(body, Transfer) for body in bodies),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
-from protocol.audits import is_report
+from protocol.audits import has_report_form
 from protocol.evidence import Standing, Verdict, standing_of
 from protocol.records import Audit, Decision, Experiment, Record, Replication, ReplicationDecision
 from protocol.weights import Weights
@@ -28,7 +28,7 @@ class Discovery:
 
 def is_conclusive(record: Record) -> bool:
     """Whether this replication tests the claim itself: it is a report, or says that the source does not run."""
-    return is_report(record) or (
+    return has_report_form(record) or (
         isinstance(record.body, Replication) and record.body.decision == ReplicationDecision.FAILED
     )
 

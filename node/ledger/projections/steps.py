@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from node.ledger.projections.discoveries import is_conclusive
-from protocol.audits import is_report
+from protocol.audits import has_report_form
 from protocol.records import Decision, Effect, Experiment, Record, Replication, ReplicationDecision, Route
 
 AGAINST = (ReplicationDecision.CONTRADICTS, ReplicationDecision.FAILED)
@@ -42,7 +42,7 @@ def basis_of(record: Record) -> bytes | None:
     match record.body:
         case Experiment(decision=decision) if decision == Decision.IMPROVED:
             return record.id
-        case Replication(adopted=adopted, discovery=discovery) if adopted is not None and not is_report(record):
+        case Replication(adopted=adopted, discovery=discovery) if adopted is not None and not has_report_form(record):
             return discovery
     return None
 

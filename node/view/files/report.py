@@ -17,6 +17,7 @@ from node.ledger.projections.effects import gain_text
 from node.ledger.settings import JUDGED, Description
 from node.ledger.store import Ledger
 from node.platform.log import Json, short_id
+from node.review.proven import proven_in
 from node.view.files import plot as figures
 from node.view.model import leaderboard as data
 from node.view.model.baseline import baseline
@@ -101,7 +102,7 @@ async def report(ledger: Ledger) -> list[Block]:
         *_nodes(board["nodes"]),
         *_tried(rows, about.measure),
         *_luck(luck(ledger)),
-        *_carried(transfers(records, names_of(ledger))),
+        *_carried(transfers(records, proven_in(ledger, own), names_of(ledger))),
         *_standing(found, "confirmed", "What others confirmed"),
         *_standing(found, "refuted", "What others refuted"),
         *_standing(found, "open", "What is open"),

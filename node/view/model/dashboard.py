@@ -23,6 +23,7 @@ from node.platform.log import Json
 from node.platform.settings import settings
 from node.proposers.suggested import Suggested
 from node.proposers.suggestion_choices import KeptChoices
+from node.review.proven import proven_in
 from node.view.model import leaderboard as data
 from node.view.model import strategy
 from node.view.model.baseline import baseline
@@ -158,7 +159,7 @@ class DashboardModel:
         return data.leaderboard(self._ledger, folds) | {
             "tried": self._tried(),
             "strategy": self._strategy(),
-            "transfers": transfers(folds.records, names_of(self._ledger)),
+            "transfers": transfers(folds.records, proven_in(self._ledger, folds.me), names_of(self._ledger)),
         }
 
     def _map_of(self, folds: Folds) -> Json:

@@ -15,7 +15,7 @@ from node.view.model.contribution import discovery_line
 from node.view.model.folds import Folds
 from node.view.model.rows import rows_of
 from node.view.model.swarm import standing_here, title_of
-from protocol.audits import is_report, repeats
+from protocol.audits import has_report_form, repeats
 from protocol.evidence import Verdict
 from protocol.identity import peer_id_of
 from protocol.records import Audit, Experiment, Record, Replication
@@ -142,7 +142,7 @@ def _vouched_by(folds: Folds, author: bytes) -> list[Json]:
 
 def _reports(folds: Folds, author: bytes) -> Json:
     """How many reports an author made, and how those fared that were run again, here and by others."""
-    made = {r.id: r for r in folds.feeds[author] if isinstance(r.body, Replication) and is_report(r)}
+    made = {r.id: r for r in folds.feeds[author] if isinstance(r.body, Replication) and has_report_form(r)}
     here: dict[bytes, bool] = {}
     elsewhere: set[bytes] = set()
     for record in folds.records:

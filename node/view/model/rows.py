@@ -14,7 +14,7 @@ from node.ledger.projections.levels import Levels
 from node.ledger.projections.steps import leads_on
 from node.platform.log import Json
 from node.view.model.baseline import Baseline
-from protocol.audits import is_report
+from protocol.audits import has_report_form
 from protocol.identity import peer_id_of
 from protocol.metric import SMALLEST_EFFECT, Metric
 from protocol.records import Audit, Experiment, Hypothesis, Record, Replication, Transfer, metric_of
@@ -128,7 +128,7 @@ def _adopted_value(record: Record) -> float | None:
     After a merge it was not measured, and the record of a local trial carries no runs.
     """
     body = record.body
-    if not isinstance(body, Replication) or body.adopted != body.child or not is_report(record):
+    if not isinstance(body, Replication) or body.adopted != body.child or not has_report_form(record):
         return None
     return _value(pair.child.value for pair in body.pairs)
 

@@ -19,6 +19,7 @@ from node.proposers.beliefs import ANY_CATEGORY, EXPLORED, Arm, Belief, at_large
 from node.proposers.proposer import tried_results
 from node.proposers.reopening import distances, edits_of
 from node.proposers.strategy_snapshot import StrategySnapshot, open_snapshot
+from node.review.proven import proven_in
 from node.view.model.leaderboard import gain_unit, measured_json
 from node.view.model.transfers import names_of, transfers
 from protocol.metric import Metric
@@ -36,16 +37,17 @@ def strategy(ledger: Ledger) -> Json:
         raise LedgerError("no hypothesis was chosen in this home yet; run `autoresearch-node join` first")
     snapshot = open_snapshot(packed)
     records, author = ledger.all_records(), ledger.settings.author
-    results = tried_results(records)
+    is_proven = proven_in(ledger, author)
+    results = tried_results(records, is_proven=is_proven)
     steps = steps_of(ledger.feed(author))
     source = steps[-1].source if steps else ledger.settings.baseline
     gained = measured_gain_by_category(records, steps)
-    carried = transfers(records, names_of(ledger))
+    carried = transfers(records, is_proven, names_of(ledger))
     far = distances(edits_of(steps, records), ledger.settings.baseline)
     believed = beliefs(snapshot.arms, snapshot.priors, results, source, gained, snapshot.machine, far)
     ratios: Mapping[str, float] = {}
     if snapshot.scale:
-        ratios = expected_ratios(carry_over(comparisons(records), snapshot.scale))
+        ratios = expected_ratios(carry_over(comparisons(records, is_proven), snapshot.scale))
         believed = at_larger_scale(believed, ratios, ratios.get(ALL, 1.0))
     likely = chances([b for b in believed if b.arm not in snapshot.empty], random.Random(0))
     measure = ledger.settings.measure

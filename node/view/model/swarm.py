@@ -13,7 +13,7 @@ from node.ledger.projections.conclusions import tally
 from node.ledger.projections.effects import gain_text
 from node.platform.log import Json
 from node.view.model.folds import Folds
-from protocol.audits import is_report
+from protocol.audits import has_report_form
 from protocol.evidence import Verdict
 from protocol.identity import peer_id_of
 from protocol.records import Audit, Decision, Experiment, Hypothesis, Record, Replication, ReplicationDecision, Transfer
@@ -85,9 +85,9 @@ def _edges(folds: Folds) -> dict[tuple[bytes, bytes], _Edge]:
         if isinstance(record.body, Audit):
             counts["audits"] += 1
         elif isinstance(record.body, Replication):
-            counts["reports"] += is_report(record)
+            counts["reports"] += has_report_form(record)
             counts["adopted"] += record.body.adopted is not None
-            counts[str(record.body.decision)] += is_report(record)
+            counts[str(record.body.decision)] += has_report_form(record)
         else:
             counts["transfers"] += 1
     return {pair: edge for pair, edge in edges.items() if edge.weight}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from node.ledger.projections.effects import gain_figures
@@ -17,20 +17,28 @@ from protocol.records import Experiment, Record, Transfer, metric_of
 MAX_ROWS = 200  # transfers that are listed, the newest; the rates are of all
 
 
-def transfers(records: Sequence[Record], names: Mapping[bytes, str] = MappingProxyType({})) -> Json:
+def transfers(
+    records: Sequence[Record], is_proven: Callable[[bytes], bool], names: Mapping[bytes, str] = MappingProxyType({})
+) -> Json:
     """`categories`: how each carries over to each scale; `transfers`: the last ones, the newest first.
 
     `objectives`: what came of ideas that were confirmed in other objectives. names: of objectives, as far as known.
+    is_proven: whether this node has found an author right, or it is this node; the categories are by these alone.
     """
-    compared = comparisons(records)
+    compared = comparisons(records, is_proven)
     scales = sorted({each.scale for each in compared})
-    claims = {record.id: record for record in records if isinstance(record.body, Experiment)}
-    held = [record for record in records if isinstance(record.body, Transfer)]
     return {
         "categories": [_category(row) for scale in scales for row in carry_over(compared, scale)],
-        "transfers": [transfer_json(record, claims.get(_of(record))) for record in reversed(held[-MAX_ROWS:])],
+        "transfers": listed_transfers(records),
         "objectives": [_came_from(row, names) for row in came_from(records)],
     }
+
+
+def listed_transfers(records: Sequence[Record]) -> list[Json]:
+    """The last transfers, whoever made them, the newest first."""
+    claims = {record.id: record for record in records if isinstance(record.body, Experiment)}
+    held = [record for record in records if isinstance(record.body, Transfer)]
+    return [transfer_json(record, claims.get(_of(record))) for record in reversed(held[-MAX_ROWS:])]
 
 
 def _came_from(row: CameFrom, names: Mapping[bytes, str]) -> Json:

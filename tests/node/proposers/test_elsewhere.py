@@ -16,7 +16,7 @@ from node.ledger.store import Ledger
 from node.objective.edits import fingerprint
 from node.proposers.elsewhere import Elsewhere, OtherObjectives, offers_of
 from node.proposers.prompt import ResearchBrief, carried_over, question
-from node.proposers.proposer import Context
+from node.proposers.proposer import Context, tried_results
 from node.proposers.repeats import Repeats
 from protocol.metric import LOSS
 from protocol.records import Body, ChainStep, Effect, Experiment, Origin, Record
@@ -63,7 +63,7 @@ class Home:
         self.there.close()
         others = OtherObjectives(self.path, OBJECTIVE, self.me.key, lambda _: may_leave)
         read = self.here.get_blob
-        return Elsewhere(others, self.here.all_records, read, Repeats(read), self.log)
+        return Elsewhere(others, read, Repeats(read), self.log)
 
 
 @pytest.fixture
@@ -111,9 +111,9 @@ async def test_what_does_not_apply_is_told_to_a_model_which_may_carry_it_over(ho
 
 async def test_what_was_tried_here_is_not_offered_again(home: Home) -> None:
     claim = home.claimed("Twice the steady rate", *STEADY)
-    tried = structs.replace(experiment(decision="no_gain"), origin=Origin(THERE, claim.id))
-    home.here.add(home.me.write(tried), "own")
-    assert await home.elsewhere().propose(context()) is None
+    tried = home.me.write(structs.replace(experiment(decision="no_gain"), origin=Origin(THERE, claim.id)))
+    after = replace(context(), results=tried_results([tried]))
+    assert await home.elsewhere().propose(after) is None
 
 
 async def test_nothing_leaves_a_private_swarm(home: Home) -> None:
@@ -130,7 +130,7 @@ async def test_nothing_leaves_an_objective_of_ones_own_that_no_peer_has_seen(tmp
 async def test_an_unreadable_file_offers_nothing_and_is_told(home: Home, tmp_path: Path) -> None:
     (tmp_path / "damaged.sqlite").write_bytes(b"no database, for sure" * 100)
     others = OtherObjectives(tmp_path / "damaged.sqlite", OBJECTIVE, home.me.key, lambda _: True)
-    elsewhere = Elsewhere(others, list, home.here.get_blob, Repeats(home.here.get_blob), home.log)
+    elsewhere = Elsewhere(others, home.here.get_blob, Repeats(home.here.get_blob), home.log)
     assert await elsewhere.propose(context()) is None
     assert home.logged[0][0] == "other objectives unread"
 

@@ -349,7 +349,7 @@ def test_every_node_tries_a_claim_once_and_who_is_drawn_reports_whatever_came_of
     assert (due.waits, late.waits) == (TURNS_BEFORE_UNNEEDED_REPORT, TURNS_BEFORE_UNNEEDED_REPORT + later), (
         "it was of no use to either"
     )
-    adopted = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
+    adopted = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child", pairs=())
     first.write(adopted)
     there = SearchPosition(source("one"), {})
     (due,) = tasks(held(alice, *peers), first.key, there, present=peers)
@@ -450,7 +450,7 @@ def test_a_class_makes_its_own_reports_of_what_another_confirmed() -> None:
 def test_what_was_adopted_after_a_local_trial_is_reported_on_first_when_it_is_refuted() -> None:
     alice, me = introduce("alice", "me")
     claim = alice.write(experiment("one"))
-    adoption = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child")
+    adoption = replace(replication(claim, decision="unclear"), adopted=source("one"), route="child", pairs=())
     there = SearchPosition(source("one"), {}, {me.write(adoption).id})
     against = refuters(claim, me.write)
     records = [*held(alice, me), *against]

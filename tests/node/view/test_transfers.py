@@ -34,15 +34,14 @@ HALF = Effect(math.log(2.8 / 3.5) / 2, 0.01, 2)
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """Alice's initialisation kept half of its gain at the scale large, by what bob found."""
+    """Bob's initialisation kept half of its gain at the scale large, as alice found, whose home it is."""
     home = Home(tmp_path / "home")
     ledger = Ledger.open(home.ledger, OBJECTIVE)
     for name, value in (("objective", OBJECTIVE), ("baseline", BASELINE), ("metric", b"val_bpb")):
         ledger.set_meta(name, value)
     alice, bob = Author("alice"), Author("bob")
     ledger.settings.author = alice.identity.author
-    claim = alice.write(experiment())
-    bob.write(transfer(claim, HALF, by=bob.identity))
+    alice.write(transfer(bob.write(experiment()), HALF, by=alice.identity))
     for record in (*alice.records, *bob.records):
         ledger.add(record, "a peer")
     ledger.settings.strategy_snapshot = pack_snapshot(replace(OWN_SCALE, scale="large"))

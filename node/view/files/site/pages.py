@@ -24,7 +24,7 @@ from node.view.files.site.feed import LATEST_MS
 from node.view.model import leaderboard as data
 from node.view.model.baseline import baseline
 from node.view.model.rows import rows_of, tried
-from node.view.model.transfers import transfers
+from node.view.model.transfers import listed_transfers
 from protocol.evidence import Verdict
 from protocol.identity import peer_id_of, short, short_peer
 from protocol.records import Record
@@ -305,6 +305,6 @@ def time_text(milliseconds: int) -> str:
 def carried_by_discovery(records: Sequence[Record]) -> dict[str, list[Json]]:
     """What transfers came to, by the discovery (record id) that they are of."""
     found: dict[str, list[Json]] = {}
-    for one in transfers(records)["transfers"]:
+    for one in listed_transfers(records):
         found.setdefault(one["discovery"], []).append(one)
     return found
