@@ -1,6 +1,6 @@
 """How much sooner does a swarm get there than one node, and what is each thing that it shares worth?
 
-    .venv/bin/python scripts/simulate_strategy.py [--worlds 60] [--nodes 4 16 35] [--machines | --claims]
+    .venv/bin/python scripts/simulate_strategy.py [--worlds 60] [--nodes 4 16 35] [--machines | --claims | --liars]
 
 The node's own code chooses (node/proposers/beliefs.py), bets (node/trials/bet_rule.py), proves chains of bets
 (node/trials/sequential_test.py) and keeps leases (node/ledger/leases.py); only the world is made up
@@ -11,18 +11,19 @@ ideas of all categories, taken together, would gain. Adopting what a peer claims
 mislead, but for the last two rows, in which nodes pay for it and may err: each tries the claims that are expected to
 gain it something, and three of them, or all, make a report and an audit besides. With --machines it shows instead what
 three machines with the same ledger of nanolm would try next, with --claims what a local trial costs and how often it
-adopts what is claimed to be a gain.
+adopts what is claimed to be a gain, with --liars what strangers do who lie of what they have tried.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import statistics
 from collections import Counter
 from dataclasses import dataclass
 
-from simulated_swarm.swarm import MODES, VERIFIED, Swarm
+from simulated_swarm.swarm import LEASES, LIES, MODES, VERIFIED, Swarm
 from simulated_swarm.trials import tried
 from simulated_swarm.world import MACHINE_NOISE, STATISTICS, World, luck
 
@@ -142,14 +143,37 @@ def claims_table(times: int = 2000) -> None:
         print(f"| {100 * gain:+.1f} % | {cells[0]} | {cells[1]} |")
 
 
+def liars_table(worlds: int, sizes: list[int]) -> None:
+    """Print the median time to the goal with strangers that lie, for nodes that believe them and for the node's own."""
+    print("| strangers say | " + " | ".join(f"{size} nodes, who believe all; as they do" for size in sizes) + " |")
+    print("|---|" + "---|" * len(sizes))
+    for lies in ("", *LIES):
+        cells = []
+        for size in sizes:
+            found = []
+            for believed in (True, False):
+                swarms = [Swarm(World(seed), size, LEASES, lies, believed) for seed in range(worlds)]
+                times = [swarm.run() for swarm in swarms]
+                never = sum(time == math.inf for time in times)
+                rechecks = sum(n.hearsay.rechecks for s in swarms for n in s.nodes)
+                gains = sum(n.hearsay.gains for s in swarms for n in s.nodes)
+                told = f"{100 * rechecks / sum(s.trials for s in swarms):.0f} % rechecks, {gains} of {rechecks} gained"
+                found.append(f"{statistics.median(times):.0f} ({never} never)" + ("" if believed else f", {told}"))
+            cells.append("; ".join(found))
+        print(f"| {lies or 'nothing'} | " + " | ".join(cells) + " |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=60)
     parser.add_argument("--nodes", type=int, nargs="+", default=[4, 16, 35])
     parser.add_argument("--machines", action="store_true")
     parser.add_argument("--claims", action="store_true")
+    parser.add_argument("--liars", action="store_true")
     options = parser.parse_args()
-    if options.machines:
+    if options.liars:
+        liars_table(options.worlds, options.nodes)
+    elif options.machines:
         machine_table()
     elif options.claims:
         claims_table()

@@ -42,6 +42,8 @@ ANY_CATEGORY = "whatever"  # the category of the arm of a proposer that has none
 LEAST_SUCCESS_RATE = 0.005  # Beta needs both parameters above 0, however large the gain at hand
 LEAST_SHARE = 0.2  # of a category's expected gain, however many peers say that they are trying it
 MOST_GAIN = 0.5  # ln(metric) that one result can teach: records are their authors' word
+STRANGERS_TRIALS = 4.0  # that all results of authors not proven count for in an arm; its prior counts for 6
+STRANGERS_GAINS = 2.0  # times the prior's, the largest gain that one of theirs can teach; a guess
 MOST_COST = 4.0  # factor, either way, that one result can teach
 
 
@@ -170,9 +172,10 @@ def _belief(
     runs = _ShrunkMean(_runs_expected(prior, machine), PRIOR_COSTS)
     log_costs = _ShrunkMean(0.0, PRIOR_COSTS)  # a run is expected to cost as much as its parent's
     tried = kept = 0
+    counted = _author_weights(results)
     for result in results:
         own = result.proposer == arm.proposer
-        weight = (1.0 if own else OTHER_PROPOSER) * _class_weight(result, machine)
+        weight = (1.0 if own else OTHER_PROPOSER) * _class_weight(result, machine) * counted[result.proven]
         # Runs and costs are counted at full weight from any parent: they hardly depend on it.
         runs.add(result.runs, weight)
         if result.cost_ratio is not None:
@@ -217,10 +220,17 @@ def _class_weight(result: TriedResult, machine: Machine) -> float:
 def _usual_gain(prior: Prior, results: Sequence[TriedResult], machine: Machine) -> float:
     """The gain of the category's successes, on any source, shrunk towards the prior."""
     gains = _ShrunkMean(prior.gain, PRIOR_GAINS)
+    counted = _author_weights(results)
     for result in results:
         success = _success(prior, result)
-        gains.add(success.gain, _class_weight(result, machine) * success.chance)
+        gains.add(success.gain, _class_weight(result, machine) * counted[result.proven] * success.chance)
     return gains.mean
+
+
+def _author_weights(results: Iterable[TriedResult]) -> dict[bool, float]:
+    """By whether its author is proven, the weight of a result: those of strangers share STRANGERS_TRIALS."""
+    strangers = sum(not result.proven for result in results)
+    return {True: 1.0, False: min(1.0, STRANGERS_TRIALS / max(1, strangers))}
 
 
 @dataclass(frozen=True)
@@ -240,7 +250,8 @@ def _success(prior: Prior, result: TriedResult) -> _Success:
     """
     if result.effect is None or result.ended_early or result.decision == Decision.FAILED:
         return _Success(0.0, 0.0)
-    seen = min(MOST_GAIN, max(-MOST_GAIN, -result.effect))
+    most = MOST_GAIN if result.proven else min(MOST_GAIN, STRANGERS_GAINS * (prior.gain or DEFAULT_PRIOR.gain))
+    seen = min(most, max(-MOST_GAIN, -result.effect))
     if result.error is None:
         return _Success(float(result.gained), max(0.0, seen))
     error = max(LEAST_ERROR, result.error)

@@ -54,7 +54,7 @@ class Catalogue:
             for idea in self._ideas
             if context.category in (None, idea.category) and idea.title not in context.closed
         ]
-        asked.sort(key=lambda idea: times[idea.title])
+        asked.sort(key=lambda idea: (idea.title not in context.hearsay, times[idea.title]))
         for idea in asked:
             proposal = await self._on(context, idea)
             if proposal is not None:

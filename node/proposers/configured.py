@@ -47,7 +47,7 @@ def configured(config: Config, cached_runner: CachedRunner, layers: Layers, auth
         Suggested(ledger.all_records, ledger.get_blob, author, choices, notes),
         Catalogue(read_ideas(cached_runner.objective.root / "ideas")),
         Numeric(),
-        Recombine(ledger.all_records, ledger.get_blob, author),
+        Recombine(ledger.all_records, ledger.get_blob, author, ledger.is_proven),
         elsewhere,
         Thinning(ledger.all_records, ledger.get_blob, author),
     ]

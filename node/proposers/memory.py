@@ -28,6 +28,7 @@ BYTES_PER_TOKEN = 3  # JSON and English take about four, so this counts rather t
 SHARES = {"categories": 0.15, "best": 0.15, "interactions": 0.1, "failed": 0.2}
 TITLE_CHARACTERS = 80
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean, of a normal distribution: sqrt(pi / 2)
+STRANGERS_RANK = 10  # beyond the ranks of what does not work
 SURE = 2.5  # standard errors by which two ideas together differ from their sum, to be told
 MOST_COMPARED = 400  # results among which interactions are looked for
 
@@ -149,10 +150,13 @@ def _median(results: Sequence[TriedResult], metric: Metric) -> tuple[str, str]:
 
 
 def best(results: Sequence[TriedResult], metric: Metric) -> list[str]:
-    """What was kept and still holds, the largest gain first; each idea once, by its best try."""
+    """What was kept and still holds, the largest gain first; each idea once, by its best try.
+
+    What only strangers say comes last: keys are free, and so is any gain that one writes.
+    """
     kept = [result for result in results if result.gained and not result.refuted and (result.effect or 0.0) < 0]
     rows: dict[str, str] = {}
-    for result in sorted(kept, key=lambda result: result.effect or 0.0):
+    for result in sorted(kept, key=lambda result: (not result.proven, result.effect or 0.0)):
         rows.setdefault(
             result.title, _row(_title(result), plain(result.category, TITLE_CHARACTERS), *_gain(result, metric))
         )
@@ -168,10 +172,16 @@ def _gain(result: TriedResult, metric: Metric) -> tuple[str, str]:
 
 
 def failed(results: Sequence[TriedResult], metric: Metric) -> list[str]:
-    """What does not work, and why: refuted first, then failures, then plain harm, each the latest first."""
+    """What does not work, and why: refuted first, then failures, then plain harm, each the latest first.
+
+    What only strangers say comes after all that.
+    """
     rows: dict[str, tuple[int, str]] = {}
-    for result in reversed(results):
+    latest_first = results[::-1]
+    for result in sorted(latest_first, key=lambda result: not result.proven):
         rank, why = _trouble(result)
+        if not result.proven:
+            rank += bool(rank) * STRANGERS_RANK
         if rank and result.title not in rows:
             rows[result.title] = rank, _row(_title(result), why, _gain(result, metric)[0])
     return [row for _, row in sorted(rows.values(), key=lambda ranked: ranked[0])]
@@ -205,7 +215,8 @@ def outcome(result: TriedResult) -> str:
 def tried(context: Context, metric: Metric) -> Iterator[str]:
     """Each idea once, by its last try: those on this source and lately before it first, each the latest first.
 
-    Of each of these, other values of constants come last: a search tries many, and a model is asked for what it cannot.
+    Of each of these, what only strangers say comes later, and other values of constants last: a search tries many, and
+    a model is asked for what it cannot.
     """
     times: dict[str, int] = {}
     last: dict[str, TriedResult] = {}
@@ -214,16 +225,17 @@ def tried(context: Context, metric: Metric) -> Iterator[str]:
     for result in context.results:
         title = result.title
         times[title] = times.get(title, 0) + 1
-        last.pop(title, None)  # so that the order is that of the last tries
-        last[title] = result
+        if title not in last or result.proven or not last[title].proven:  # what strangers say replaces only the like
+            last.pop(title, None)  # so that the order is that of the last tries
+            last[title] = result
         if result.parent == context.source_id:
             here.add(title)
         if context.is_near(result.parent):
             near.add(title)
     latest_first = list(reversed(last.values()))
 
-    def order(result: TriedResult) -> tuple[bool, bool, bool]:
-        return result.title not in here, result.title not in near, result.proposer == Numeric.name
+    def order(result: TriedResult) -> tuple[bool, bool, bool, bool]:
+        return result.title not in here, result.title not in near, result.proposer == Numeric.name, not result.proven
 
     ordered = sorted(latest_first, key=order)
     for result in ordered:

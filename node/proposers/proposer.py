@@ -177,7 +177,8 @@ class Context:
     category, in ln(metric). idle: constants that the objective's own source reads and this one no longer, so that
     changing them would change nothing. parser: what edited sources are read with. settled: (parent, child) of what was
     tried and is not worth another trial on this source. plateau: this node's own ideas bring hardly anything any more.
-    offers: what was confirmed in other objectives and can only be told in words.
+    offers: what was confirmed in other objectives and can only be told in words. hearsay: titles of ideas to recheck
+    first, of which only strangers say that they tried them on this source, in vain.
     """
 
     source: str
@@ -196,6 +197,7 @@ class Context:
     settled: frozenset[tuple[bytes, bytes]] = frozenset()
     plateau: bool = False
     offers: tuple[Offer, ...] = ()
+    hearsay: frozenset[str] = frozenset()
 
     def is_near(self, source: bytes) -> bool:
         """Whether what was found on a source holds here: it is this source, or one that it was made from lately."""

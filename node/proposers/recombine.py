@@ -31,6 +31,7 @@ from protocol.records import Decision, Experiment, Record, Replication, metric_o
 from protocol.weights import weights_of
 
 MOST_IDEAS = 12  # each takes a merge, a process, whenever the source changes
+STRANGERS_IDEAS = 8  # of these, of authors whom this node has never found right
 EACH_AUTHOR = 4  # ideas, so that many records of one author do not displace those of others
 MOST_IN_PAIRS, MOST_IN_TRIPLES = 8, 5  # of the best ideas: 28 pairs and 10 triples
 TOGETHER = 0.8  # share of the sum that is expected to remain with each idea more
@@ -62,13 +63,20 @@ class Recombine:
     costly = False
     categories = ()
 
-    def __init__(self, records: Callable[[], Sequence[Record]], read: ReadSource, author: bytes) -> None:
+    def __init__(
+        self,
+        records: Callable[[], Sequence[Record]],
+        read: ReadSource,
+        author: bytes,
+        is_proven: Callable[[bytes], bool],
+    ) -> None:
         self._records = records
         self._author = author
+        self._is_proven = is_proven
         self._rebaser = Rebaser(read)
 
     async def propose(self, context: Context) -> Proposal | None:
-        ideas = ideas_for(self._records(), self._author, context.source_id)
+        ideas = ideas_for(self._records(), self._author, context.source_id, self._is_proven)
         constants = {(result.parent, result.child): result.changed.keys() for result in context.results}
         for parts in merges(ideas, context, lambda idea: constants.get((idea.body.parent, idea.body.child), ())):
             source = await self._rebaser.onto(context, *((idea.body.parent, idea.body.child) for idea in parts))
@@ -77,7 +85,7 @@ class Recombine:
         return None
 
     def has_stock(self, context: Context) -> bool:
-        return bool(ideas_for(self._records(), self._author, context.source_id))
+        return bool(ideas_for(self._records(), self._author, context.source_id, self._is_proven))
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Nothing to do: the effect is in the ledger."""
@@ -124,8 +132,14 @@ def _differ(parts: Sequence[Idea], constants: Callable[[Idea], Iterable[str]]) -
 # ---- the ideas -------------------------------------------------------------------------------------------------------
 
 
-def ideas_for(records: Sequence[Record], author: bytes, source: bytes) -> list[Idea]:
-    """The ideas to merge onto an author's source, the best first; each title once, and none that the source has."""
+def ideas_for(
+    records: Sequence[Record], author: bytes, source: bytes, is_proven: Callable[[bytes], bool]
+) -> list[Idea]:
+    """The ideas to merge onto an author's source, the best first; each title once, and none that the source has.
+
+    is_proven: whether this node has found an author right before, or it is this node. Others' keys are free: together
+    they have STRANGERS_IDEAS at most, whatever gains they write.
+    """
     ancestors = source_ids(ancestry(derivations(records), (author, source)))
     bodies = [record.body for record in records if isinstance(record.body, Experiment)]
     present = {
@@ -135,14 +149,21 @@ def ideas_for(records: Sequence[Record], author: bytes, source: bytes) -> list[I
         for part in parts_of(body.title)
     }
     best: dict[str, Idea] = {}
-    for idea in sorted(_candidates(records, author), key=_rank):
+
+    def is_strangers(idea: Idea) -> bool:
+        return idea.record.author != author and not is_proven(idea.record.author)
+
+    for idea in sorted(_candidates(records, author), key=lambda idea: (is_strangers(idea), *_rank(idea))):
         if idea.body.child not in ancestors and not idea.parts & present:
             best.setdefault(idea.body.title, idea)
     of_author: Counter[bytes] = Counter()
-    found = []
-    for idea in best.values():
+    found, strangers = [], 0
+    for idea in sorted(best.values(), key=_rank):
         of_author[idea.record.author] += 1
-        if idea.record.author == author or of_author[idea.record.author] <= EACH_AUTHOR:
+        if idea.record.author != author and of_author[idea.record.author] > EACH_AUTHOR:
+            continue
+        strangers += is_strangers(idea)
+        if not is_strangers(idea) or strangers <= STRANGERS_IDEAS:
             found.append(idea)
     return found[:MOST_IDEAS]
 

@@ -22,6 +22,7 @@ from node.ledger.projections.lineage import (
 )
 from node.ledger.projections.steps import leads_on
 from node.objective.edits import EditError
+from node.proposers.hearsay import Hearsay
 from node.proposers.plateau import is_plateau
 from node.proposers.proposer import Context, TriedResult, tried_results
 from node.proposers.reopening import Distance, closed, distances, edits_of
@@ -65,7 +66,10 @@ class ContextBuilder:
     incumbent: Incumbent
     rng: random.Random
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
+    hearsay: Hearsay = field(default_factory=Hearsay)
     _refuted: CachedProjection[frozenset[bytes]] = field(init=False)
+    _only_said: set[tuple[bytes, bytes]] = field(default_factory=set)  # (source, fingerprint): strangers say in vain
+    _own_seen: int | None = None  # own trials that are counted; None before the first hypothesis
 
     def __post_init__(self) -> None:
         ledger, author = self.cached_runner.ledger, self.incumbent.author
@@ -76,9 +80,11 @@ class ContextBuilder:
 
         Not to be tried on it are what was tried on it by any author, unless this node dropped it and would look at it
         again today; the source itself; and everything that this node has kept, also on other sources. What was tried
-        under another budget may still be worth trying under this one.
+        under another budget may still be worth trying under this one. Where a recheck of hearsay is due, all is as if
+        strangers had said nothing.
         """
         records = self.cached_runner.ledger.all_records()
+        believed, hearsay = self._believed(parent, records)
         again = {
             record.body.fingerprint
             for record in self.cached_runner.ledger.feed(self.incumbent.author)
@@ -96,7 +102,7 @@ class ContextBuilder:
         parted = _Parted.of(derivations(records), away, objective.source_id)
         tries: dict[str, dict[bytes, Distance]] = {}  # once for each source, however many nodes tried it there
         settled: set[tuple[bytes, bytes]] = set()
-        for record in records:
+        for record in believed:
             body = record.body
             if not isinstance(body, Experiment) or not objective.same_budget(body.compute_class):
                 continue
@@ -115,7 +121,7 @@ class ContextBuilder:
             source=text,
             source_id=parent,
             tried=frozenset(tried),
-            results=self.results(records),
+            results=self.results(believed),
             rng=self.rng,
             parser=parser,
             gain_by_category=measured_gain_by_category(records, self.incumbent.steps()),
@@ -124,11 +130,35 @@ class ContextBuilder:
             closed=closed({title: list(found.values()) for title, found in tries.items()}),
             settled=frozenset(settled),
             plateau=is_plateau(self.cached_runner.ledger.feed(self.incumbent.author)),
+            hearsay=hearsay,
         )
 
     def results(self, records: Sequence[Record]) -> tuple[TriedResult, ...]:
         """What the experiments among these can teach, with the constants that each changed."""
-        return tried_results(records, self._changed, self._refuted())
+        return tried_results(records, self._changed, self._refuted(), self.cached_runner.ledger.is_proven)
+
+    def _believed(self, parent: bytes, records: Sequence[Record]) -> tuple[Sequence[Record], frozenset[str]]:
+        """The records to go by, and the titles to recheck: without strangers' where they are not believed this time."""
+        ledger = self.cached_runner.ledger
+        feed = ledger.feed(self.incumbent.author)
+        own = [record.body for record in feed if isinstance(record.body, Experiment) and not record.body.chain]
+        for body in own[len(own) if self._own_seen is None else self._own_seen :]:
+            if (body.parent, body.fingerprint) in self._only_said:  # before this node tried it, not after it said so
+                self.hearsay.count(leads_on(body))
+        self._own_seen = len(own)
+        said = [
+            record.body
+            for record in records
+            if isinstance(record.body, Experiment)
+            and record.body.parent == parent
+            and not leads_on(record.body)
+            and not ledger.is_proven(record.author)
+        ]
+        self._only_said |= {(parent, body.fingerprint) for body in said}
+        if self.hearsay.next_believes():
+            return records, frozenset()
+        believed = [record for record in records if ledger.is_proven(record.author)]
+        return believed, frozenset(body.title for body in said)
 
     def _kept(self) -> set[bytes]:
         """Fingerprints of what this node's own experiments kept, whether it holds or not."""

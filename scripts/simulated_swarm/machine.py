@@ -11,9 +11,10 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from node.objective.schema import Prior
+from node.proposers.hearsay import Hearsay
 from node.proposers.proposer import TriedResult
 from node.proposers.reopening import Distance, closed
 from node.review.trust import CLAIM_HOLDS, SUPPORTED_HOLDS, adoption_discount, author_discount
@@ -83,10 +84,18 @@ class Machine:
     luck_apart: float | None = None
     gain_by_category: dict[str, float] = field(default_factory=dict)
     results: list[TriedResult] = field(default_factory=list)
+    authors: list[int] = field(default_factory=list)  # of the results
     own: list[tuple[float, int]] = field(default_factory=list)  # of own trials: the gain that was kept, and runs
     path: list[tuple[Source, float]] = field(default_factory=list)  # each step's source, and what it gained
-    tried: dict[Source, set[Edit]] = field(default_factory=dict)
+    tried: dict[Source, set[Edit]] = field(default_factory=dict)  # by this node and authors it has found right
+    said: dict[Source, dict[Edit, set[int]]] = field(default_factory=dict)  # by others alone, and who says so
+    failed_elsewhere: set[tuple[Source, Edit]] = field(default_factory=set)  # as only strangers say
+    proven: set[int] = field(default_factory=set)  # authors found right here
+    believes: bool = False  # whoever says so: all were proven from the start
+    hearsay: Hearsay = field(default_factory=Hearsay)
+    believes_strangers: bool = True  # in the hypothesis that is being made
     times: Counter[Edit] = field(default_factory=Counter)  # how often an edit was tried, on any source
+    said_times: Counter[Edit] = field(default_factory=Counter)  # of these, as only strangers say
     own_times: Counter[Idea] = field(default_factory=Counter)  # how often this node itself tried it alone
     merges: Counter[tuple[Source, Idea]] = field(default_factory=Counter)  # of several leads, in which one took part
     leads: dict[Idea, float] = field(default_factory=dict)  # peers' bets, with what is believed of their gain
@@ -115,9 +124,59 @@ class Machine:
         """The gain of each run of its own last trials, and of what was expected of them."""
         return gain_per_run(self.own, EXPECTED_OF_A_RUN)
 
-    def note(self, source: Source, edit: Edit) -> None:
-        self.tried.setdefault(source, set()).add(edit)
+    def note(self, source: Source, edit: Edit, author: int, in_vain: bool = True) -> None:
+        """An edit was tried on a source, as this author says."""
+        if self.is_proven(author):
+            self.tried.setdefault(source, set()).add(edit)
+        else:
+            self.said.setdefault(source, {}).setdefault(edit, set()).add(author)
+            self.said_times[edit] += 1
+            if in_vain and edit not in self.tried.get(source, ()):
+                self.failed_elsewhere.add((source, edit))
         self.times[edit] += 1
+
+    def hear(self, result: TriedResult, author: int) -> None:
+        self.results.append(replace(result, proven=self.is_proven(author)))
+        self.authors.append(author)
+
+    def is_proven(self, author: int) -> bool:
+        return self.believes or author == self.number or author in self.proven
+
+    def found_right(self, author: int) -> None:
+        """From now on this author's word counts."""
+        if self.is_proven(author):
+            return
+        self.proven.add(author)
+        for source, edits in self.said.items():
+            told = {edit for edit, authors in edits.items() if author in authors}
+            self.tried.setdefault(source, set()).update(told)
+            self.said_times.subtract(told)
+        for index, by in enumerate(self.authors):
+            if by == author:
+                self.results[index] = replace(self.results[index], proven=True)
+
+    def believed_results(self) -> list[TriedResult]:
+        """What is gone by: without what strangers say where a recheck is due."""
+        if not self.believes_strangers:
+            return [result for result in self.results if result.proven]
+        return self.results
+
+    def believed_times(self, edit: Edit) -> int:
+        """How often an edit was tried, on any source, as far as that is believed now."""
+        return self.times[edit] - self.said_times[edit] * (not self.believes_strangers)
+
+    def rechecked(self, edits: list[Edit]) -> list[Edit]:
+        """Of these edits those that only strangers say have failed here, if they are not believed and there are any."""
+        if self.believes_strangers:
+            return edits
+        return [edit for edit in edits if (self.source, edit) in self.failed_elsewhere] or edits
+
+    def closing(self) -> dict[Source, set[Edit]]:
+        """The edits that need not be tried again, by the source they were tried on."""
+        if not self.believes_strangers:
+            return self.tried
+        sources = self.tried.keys() | self.said.keys()
+        return {source: self.tried.get(source, set()) | self.said.get(source, {}).keys() for source in sources}
 
     def closed(self) -> frozenset[str]:
         """The edits, as text, that were tried in vain elsewhere, and not enough has changed here since.
@@ -127,7 +186,7 @@ class Machine:
         """
         way = [(), *(source for source, _ in self.path)]
         tries: dict[str, list[Distance]] = {}
-        for source, edits in self.tried.items():
+        for source, edits in self.closing().items():
             shared = max(number for number, one in enumerate(way) if set(one) <= set(source))
             gain = math.fsum(gain for _, gain in self.path[shared:])
             away = Distance(len(set(self.source) - set(way[shared])), gain)
@@ -149,6 +208,8 @@ class Machine:
     def learn(self, source: Source, edit: Edit, found: Tried) -> None:
         """Go on from the idea if it is a bet."""
         kept = found.is_bet and self.source == source
+        if (source, edit) in self.failed_elsewhere:
+            self.hearsay.count(kept)
         if len(edit) == 1:
             self.own_times.update(edit)
         self.own.append((max(0.0, found.gain.mean) if kept else 0.0, found.runs))
@@ -294,6 +355,7 @@ class Machine:
         self.claims.remove(claim)
         claim.tried, claim.adopted = claim.tried + 1, claim.adopted + 1
         self.successes.setdefault(claim.author, []).append(True)
+        self.found_right(claim.author)
         total = math.fsum(expected.values())
         for category, more in expected.items():
             self._count(category, found.gain.mean * more / total)
@@ -305,6 +367,7 @@ class Machine:
         sources = (merged(claim.tip, self.source), merged(self.source, claim.tip))
         gain, source = max((self.world.value(source) - self.value, source) for source in sources)
         if gain > 0:
+            self.found_right(claim.author)
             for category, more in self.expected_gains(claim).items():
                 self._count(category, more)
             self._stand_on(source, luck(self.rng), gain)

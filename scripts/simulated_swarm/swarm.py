@@ -36,6 +36,7 @@ from simulated_swarm.world import (
     Source,
     World,
     fingerprint,
+    merged,
     source_id,
 )
 
@@ -51,6 +52,10 @@ LEASES = "evidence + leases"
 ALL_REPORT, THREE_REPORT = "evidence + leases, all report", "evidence + leases, three report"
 VERIFIED = (ALL_REPORT, THREE_REPORT)  # the modes in which verification costs runs
 LEASED = (LEASES, *VERIFIED)
+FAILED, ALL_FAILED, PRAISE = "what helps has failed", "everything has failed", "what does not help gains"
+LIES = (FAILED, ALL_FAILED, PRAISE)
+LIAR = -1
+WORTHLESS = 0.0055  # gain expected of a success, under which liars praise a category
 MODES = ("isolated", "champion", "evidence", *LEASED)
 
 
@@ -74,8 +79,9 @@ class Message:
 class Swarm:
     """Nodes at work in one world, from the start until one of them has reached the goal."""
 
-    def __init__(self, world: World, size: int, mode: str) -> None:
-        self.world, self.size, self.mode = world, size, mode
+    def __init__(self, world: World, size: int, mode: str, lies: str = "", believed: bool = False) -> None:
+        """lies: one of LIES, told of every source of every node. believed: by nodes that take everybody's word."""
+        self.world, self.size, self.mode, self.lies = world, size, mode, lies
         rng = random.Random(f"swarm {world.seed}")
         self.draw = random.Random(f"draw {world.seed}")
         speeds = [math.exp(rng.gauss(0, SPEED_SPREAD)) for _ in range(size)]
@@ -83,6 +89,9 @@ class Swarm:
         self.nodes = [
             Machine(n, world, random.Random(f"{world.seed} {n}"), speed / mean) for n, speed in enumerate(speeds)
         ]
+        for node in self.nodes:
+            node.believes = believed
+        self.told: set[tuple[int, Source]] = set()  # nodes that the liars have told of a source
         self.messages: list[Message] = []
         self.leases = Leases()
         self.seen: set[tuple[Source, Edit]] = set()
@@ -115,16 +124,20 @@ class Swarm:
     def _next(self, node: Machine, now: float) -> tuple[float, Callable[[float], None]]:
         """What a node does next: the seconds until it is done, and what happens then."""
         self._listen(node, now)
+        if self.lies and (node.number, node.source) not in self.told:
+            self.told.add((node.number, node.source))
+            tell_lies(node, self.lies)
         runs, told = self._review(node) if self.mode in VERIFIED else (0, [])
         if not told and node.chain and node.claim_is_due():
             proof, claim = node.prove()
             return (runs + proof) / node.speed, lambda at: self._tell(node, at, [claim] if claim is not None else [])
         if told:
             return runs / node.speed, lambda at: self._tell(node, at, told)
+        node.believes_strangers = node.hearsay.next_believes()
         believed = beliefs(
             [*ARMS, RECOMBINE] if node.leads else ARMS,
             PRIORS | {"recombine": EXTERNAL_PRIORS["recombine"]},
-            node.results,
+            node.believed_results(),
             source_id(node.source),
             node.gain_by_category,
             arms.Machine("cpu", 1 / node.speed, NOISE, STATISTICS.max_pairs, {}),
@@ -140,7 +153,7 @@ class Swarm:
             lease = Lease(source_id(source), fingerprint(edit), max(1, math.ceil(3 / node.speed)), edit[0][0])
             for _ in range(1 + int(seconds)):  # renewed while the trial goes on
                 self.leases.hear(str(node.number), lease, now + seconds)
-        node.note(source, edit)
+        node.note(source, edit, node.number)
         node.merges.update((source, idea) for idea in edit if len(edit) > 1)
         self.repeated += (source, edit) in self.seen
         self.seen.add((source, edit))
@@ -156,9 +169,11 @@ class Swarm:
                 if free and arm == RECOMBINE:
                     return arm, free[0]
                 if free:
-                    least = min(node.times[edit] for edit in free)
-                    return arm, node.rng.choice([edit for edit in free if node.times[edit] == least])
-        node.tried.clear()  # nothing is left that is worth another try: begin again, for a verdict may have been chance
+                    free = node.rechecked(free)
+                    least = min(node.believed_times(edit) for edit in free)
+                    return arm, node.rng.choice([edit for edit in free if node.believed_times(edit) == least])
+        node.tried.clear()
+        node.said.clear()  # nothing is left that is worth another try: begin again, for a verdict may have been chance
         return self._edit(node, ARMS, now)
 
     def _end(self, node: Machine, now: float, source: Source, edit: Edit, arm: Arm, found: Tried) -> None:
@@ -178,7 +193,7 @@ class Swarm:
             error=found.effect.se,
             bet=found.is_bet,
         )
-        node.results.append(result)
+        node.hear(result, node.number)
         node.learn(source, edit, found)
         if self.mode != "isolated":
             self.messages.append(Message(now, node.number, Result(source, edit, result, found)))
@@ -210,8 +225,8 @@ class Swarm:
                 if node.number in about.drawn:
                     node.reports.append(about)
             elif self.mode != "champion":
-                node.results.append(about.result)
-                node.note(about.source, about.edit)
+                node.hear(about.result, message.author)
+                node.note(about.source, about.edit, message.author, not about.found.is_bet)
                 if about.found.is_bet and len(about.edit) == 1:
                     (idea,) = about.edit
                     node.leads[idea] = max(node.leads.get(idea, 0.0), UNSEEN * about.found.gain.mean)
@@ -240,10 +255,27 @@ class Swarm:
         return runs, told
 
 
+def tell_lies(node: Machine, lies: str) -> None:
+    """Strangers say of this node's source what hurts it most: in enough records to outweigh all others."""
+    sid = source_id(node.source)
+    for category in CATEGORIES:
+        for number in range(IDEAS):
+            edit: Edit = ((category, number),)
+            helps = node.world.value(merged(node.source, edit)) > node.value
+            if lies == ALL_FAILED or (lies == FAILED and helps):
+                node.note(node.source, edit, LIAR)
+                told = TriedResult(sid, b"", category, "", "catalogue", 0.01, "no_gain", {}, "cpu", error=0.002)
+                node.hear(told, LIAR)
+        if lies == PRAISE and PRIORS[category].gain < WORTHLESS:
+            told = TriedResult(sid, b"", category, "", "catalogue", -0.5, "unclear", {}, "cpu", error=0.002, bet=True)
+            for _ in range(IDEAS):
+                node.hear(told, LIAR)
+
+
 def _edits_of(node: Machine, arm: Arm) -> list[Edit]:
     """What an arm has to propose that was not tried on this source; of recombination single leads, pairs and
     triples of the best, what is expected to gain most first."""
-    tried, closed = node.tried[node.source], node.closed()
+    tried, closed = node.closing().get(node.source, set()), node.closed()
     if arm != RECOMBINE:
         used = dict(node.source).get(arm.category)
         ideas: list[Edit] = [((arm.category, n),) for n in range(IDEAS) if n != used]

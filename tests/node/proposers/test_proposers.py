@@ -65,6 +65,13 @@ async def test_ideas_that_were_tried_on_another_source_come_after_those_never_tr
     assert proposal.title == "a2"
 
 
+async def test_an_idea_to_recheck_comes_first() -> None:
+    catalogue = Catalogue([idea("a1", "a", value="1.0"), idea("a2", "a", value="2.0")])
+    proposal = await catalogue.propose(replace(context(), hearsay=frozenset({"a2"})))
+    assert proposal is not None
+    assert proposal.title == "a2"
+
+
 async def test_an_idea_that_does_not_apply_is_passed_over() -> None:
     catalogue = Catalogue([idea("gone", "a", name="MISSING"), idea("fits", "b")])
     assert await titles(catalogue, 2) == ["fits"]

@@ -15,7 +15,7 @@ from node.ledger.store import Ledger
 from node.objective.edits import fingerprint
 from node.proposers.proposer import Context, TriedResult
 from node.proposers.recombine import EACH_AUTHOR as IDEAS_OF_AN_AUTHOR
-from node.proposers.recombine import Recombine
+from node.proposers.recombine import STRANGERS_IDEAS, Recombine
 from node.proposers.reopening import Distance
 from node.proposers.suggested import EACH_AUTHOR, Suggested, in_words
 from protocol.records import Body, ChainStep, Effect, Experiment, Hypothesis, Record
@@ -50,11 +50,14 @@ class World:
         known = [self.ledger.put_blob(text.encode()) if text is not None else None for text in (edit, base)]
         return self.write(name, Hypothesis(title, "suggestion", "", known[0], known[1] if edit else None))
 
+    def recombine(self) -> Recombine:
+        return Recombine(self.ledger.all_records, self.ledger.get_blob, self.me, self.ledger.is_proven)
+
     async def recombined(
         self, source: str = BASE, tried: Sequence[str] = (), results: Sequence[TriedResult] = ()
     ) -> list[tuple[str, str]]:
         """Title and source of everything that recombination proposes, one after the other."""
-        recombine = Recombine(self.ledger.all_records, self.ledger.get_blob, self.me)
+        recombine = self.recombine()
         found: list[tuple[str, str]] = []
         while True:
             asked = context(source, [*tried, *(made for _, made in found)])
@@ -106,6 +109,21 @@ async def test_two_near_misses_are_tried_together_before_each_alone_on_a_new_sou
     assert await world.recombined(tried=[STEADIER, WIDER]) == [("Wider + Steadier", both)]
     titles = [title for title, _ in await world.recombined(FASTER)]
     assert titles == ["Wider + Steadier", "Wider", "Steadier"]
+
+
+async def test_leads_of_strangers_leave_room_for_those_of_who_was_found_right(tmp_path: Path) -> None:
+    """However many keys they have, whatever gains they write, and also under a title of another's lead."""
+    world = World(tmp_path)
+    world.authors |= {name: Author(name) for name in ("friend", *(f"key {number}" for number in range(10)))}
+    world.tried("friend", "Wider", WIDER, "bet", -0.03)
+    for number in range(40):
+        title = "Wider" if number == 0 else f"Made up {number}"
+        edited = BASE.replace("rate():\n    return 1", f"rate():\n    return {20 + number}")
+        world.tried(f"key {number // 4}", title, edited, "bet", -0.5)
+    world.ledger.keep_authors({Author("friend").key})
+    found = await world.recombined(FASTER)
+    assert ("Wider", FASTER_AND_WIDER) in found
+    assert len({title for title, _ in found if title.startswith("Made up") and " + " not in title}) == STRANGERS_IDEAS
 
 
 async def test_one_idea_tried_on_two_sources_is_no_pair(tmp_path: Path) -> None:
@@ -184,7 +202,12 @@ async def test_an_idea_that_was_tried_lately_is_not_merged_alone(tmp_path: Path)
     world = World(tmp_path)
     world.tried("peer", "Wider", WIDER, "bet", -0.05)
     asked = change(context(FASTER, []), closed=frozenset({"Wider"}), distances={b"": Distance(0, 0.0)})
-    assert await Recombine(world.ledger.all_records, world.ledger.get_blob, world.me).propose(asked) is None
+    assert (
+        await Recombine(world.ledger.all_records, world.ledger.get_blob, world.me, world.ledger.is_proven).propose(
+            asked
+        )
+        is None
+    )
 
 
 async def test_the_bets_of_a_chain_that_does_not_hold_are_no_ideas(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ async def test_what_peers_and_people_changed_in_one_file_is_merged_with_what_was
         ledger.add(record, "me")
     both = pack({**unpack(wider), "train.py": unpack(faster)["train.py"]})
     for proposer in (
-        Recombine(ledger.all_records, ledger.get_blob, me.identity.author),
+        Recombine(ledger.all_records, ledger.get_blob, me.identity.author, ledger.is_proven),
         Suggested(ledger.all_records, ledger.get_blob, me.identity.author),
     ):
         proposal = await proposer.propose(context(faster))

@@ -49,6 +49,10 @@ def belief(
     return beliefs([Arm(arm, "catalogue")], PRIORS, results, HERE, {arm: present_gain}, machine)[0]
 
 
+def of_a_stranger(effect: float) -> TriedResult:
+    return replace(result(effect=effect), proven=False)
+
+
 # ---- what is believed ------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +146,23 @@ def test_one_wild_claim_cannot_make_an_arm_irresistible() -> None:
 
 
 # ---- what is chosen --------------------------------------------------------------------------------------------------
+
+
+def test_however_many_strangers_say_that_a_category_is_worthless_it_is_not_closed_by_that() -> None:
+    told = [of_a_stranger(0.1) for _ in range(10_000)]
+    few, many = belief(told[:4]), belief(told)
+    assert many.failures == pytest.approx(few.failures)
+    assert many.chance > belief().chance / 3
+    assert not closed(beliefs([Arm("a", "catalogue"), Arm("b", "catalogue")], PRIORS, told, HERE, {}, MACHINE))
+    own = [*told, *(result(effect=-0.05) for _ in range(10))]
+    assert belief(own).chance > belief().chance, "what this node found outweighs it"
+
+
+def test_however_many_strangers_praise_a_category_it_soon_shows_that_they_lie() -> None:
+    praised = [of_a_stranger(-0.5) for _ in range(10_000)]
+    assert belief(praised).gain <= 2 * belief().gain
+    in_vain = [result(effect=0.01) for _ in range(20)]
+    assert belief([*praised, *in_vain]).score < 1.25 * belief().score
 
 
 def test_a_laptop_and_a_fast_gpu_choose_differently_from_the_same_evidence() -> None:

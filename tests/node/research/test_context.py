@@ -89,3 +89,36 @@ async def test_results_say_what_each_constant_was_and_what_it_became(
     (result,) = (await research.context(research.incumbent.source())).results
     assert result.changed == {"A": 3.0, "C": 4.0}
     assert result.before == {"A": 1.0}
+
+
+async def test_what_only_strangers_say_they_tried_is_looked_at_again_now_and_then(
+    cached_runner: CachedRunner, tmp_path: Path
+) -> None:
+    """Who was found right is believed; without strangers' word one hypothesis in ten is made, all where it is wrong."""
+    research = unmeasured_research(cached_runner, tmp_path)
+    baseline, ledger = cached_runner.objective.source_id, cached_runner.ledger
+    strangers, friend = Author("mallory", objective=ledger.objective), Author("ann", objective=ledger.objective)
+    for author, title in ((strangers, "good"), (strangers, "better"), (friend, "in vain")):
+        body = experiment(title, baseline, ledger.put_blob(title.encode()), "no_gain", Effect(0.01, 0.005, 1))
+        assert ledger.add(author.write(body), "a peer") is Added.NEW
+    ledger.keep_authors({friend.key})
+    said = {record.body.fingerprint for record in strangers.records if isinstance(record.body, Experiment)}
+
+    async def closed_by_strangers() -> tuple[int, int]:
+        """How many ideas are closed here only because strangers tried them, and how many of their results count."""
+        context = await research.context(baseline)
+        own = [record.body for record in ledger.feed(research.identity.author)]
+        tried_here = {body.fingerprint for body in own if isinstance(body, Experiment)}
+        assert friend.records[0].body.fingerprint in context.tried  # type: ignore[union-attr]
+        return len((said & context.tried) - tried_here), sum(not result.proven for result in context.results)
+
+    for _ in range(9):
+        assert await closed_by_strangers() == (2, 2)
+    assert await closed_by_strangers() == (0, 0), "a recheck"
+    tried(research, "good", baseline, "good")  # in vain here too
+    for _ in range(9):
+        assert await closed_by_strangers() == (1, 2)
+    assert await closed_by_strangers() == (0, 0)
+    tried(research, "better", baseline, "better", gain=0.02)
+    for _ in range(9):
+        assert await closed_by_strangers() == (0, 0), "one of two rechecks gained: strangers are not believed"
