@@ -1,8 +1,9 @@
 """Leases: who is trying what at the moment, so that peers try something else. Kept in memory only.
 
 A lease is a courtesy that binds no node. While other ideas remain, a node prefers them to a leased one, for an hour at
-most; each peer may hold a few leases. This module knows neither the network nor research, which meet here through the
-ledger. Times are seconds on any clock that does not go back.
+most; each peer may hold a few leases. Leases can be renewed, and keys are free, so of one idea on one source they are
+heeded only so long, whoever says so and however often. This module knows neither the network nor research, which meet
+here through the ledger. Times are seconds on any clock that does not go back.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from protocol.messages import Lease
 
 LEASES_PER_PEER = 16  # a node that makes several runs at once tries several ideas
 PEERS_KEPT = 4096  # whose leases are remembered: bounds the memory that peers can take
+IDEAS_KEPT = 1 << 16  # of which it is remembered since when they are leased: all that PEERS_KEPT may hold
 LONGEST_SECONDS = 3600.0  # a lease ends by then, whatever it says
 ANNOUNCEMENTS_WAITING = 16  # own leases that a slow listener may lag behind
 
@@ -40,6 +42,7 @@ class Leases:
     def __init__(self) -> None:
         self._heard: OrderedDict[str, _Held] = OrderedDict()
         self._own: _Held = OrderedDict()
+        self._since: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()  # when each was leased first
         self._listeners: set[trio.MemorySendChannel[Lease]] = set()
 
     def hear(self, peer: str, lease: Lease, now: float) -> bool:
@@ -56,26 +59,42 @@ class Leases:
             del held[key]
         within_share = (lease.parent, lease.fingerprint) in held or len(held) < LEASES_PER_PEER
         _hold(held, lease, now + min(float(lease.seconds), LONGEST_SECONDS))
+        self._since.setdefault((lease.parent, lease.fingerprint), now)
+        if len(self._since) > IDEAS_KEPT:
+            self._since.popitem(last=False)
         return within_share
 
-    def taken(self, parent: bytes, now: float) -> frozenset[bytes]:
-        """Fingerprints that peers are trying on this parent."""
+    def taken(self, parent: bytes, now: float, patience: float = math.inf) -> frozenset[bytes]:
+        """Fingerprints that peers are trying on this parent, since no longer than `patience` (seconds)."""
         fingerprints: set[bytes] = set()
         for held in self._heard.values():
-            for (leased_parent, fingerprint), (end, _) in held.items():
-                if leased_parent == parent and end > now:
-                    fingerprints.add(fingerprint)
+            for key, (end, _) in held.items():
+                if key[0] == parent and end > now and self._is_recent(key, now - patience):
+                    fingerprints.add(key[1])
         return frozenset(fingerprints)
 
-    def peers_by_category(self, now: float, ended: Set[tuple[bytes, bytes]]) -> Counter[str]:
+    def peers_by_category(
+        self, now: float, ended: Set[tuple[bytes, bytes]], patience: float = math.inf
+    ) -> Counter[str]:
         """How many peers are trying ideas of each category, on any parent. A peer counts once a category.
 
-        ended: (parent, fingerprint) of trials that are over, as their records say, though their leases go on.
+        ended: (parent, fingerprint) of trials that are over, as their records say, though their leases go on. patience:
+        seconds since an idea was leased first, after which it counts no longer.
         """
         peers: Counter[str] = Counter()
+        begin = now - patience
         for held in self._heard.values():
-            peers.update({category for key, (end, category) in held.items() if end > now and key not in ended})
+            peers.update(
+                {
+                    category
+                    for key, (end, category) in held.items()
+                    if end > now and key not in ended and self._is_recent(key, begin)
+                }
+            )
         return peers
+
+    def _is_recent(self, idea: tuple[bytes, bytes], begin: float) -> bool:
+        return self._since.get(idea, begin) >= begin
 
     def own(self, now: float) -> list[Lease]:
         """This node's leases with the seconds that remain of each: for a peer that connects now."""

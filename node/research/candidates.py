@@ -22,9 +22,13 @@ from node.proposers.proposer import Context, Proposal
 from node.proposers.strategy import SUGGESTED, Strategy
 from node.proposers.strategy_snapshot import StrategySnapshot, pack_snapshot
 from node.research.incumbent import Incumbent
-from node.research.leased_runs import LeasedRuns
+from node.research.leased_runs import LeasedRuns, expected_run_seconds
 from node.trials.cached_runner import CachedRunner
 from protocol.records import Experiment
+
+# Expected runs of this machine, for which it leaves an idea to whoever said first that they try it: four times a lease.
+# After that it may be tried here, too: whoever tries it is slow, or does not.
+PATIENCE_RUNS = 12
 
 
 @dataclass(frozen=True)
@@ -184,9 +188,11 @@ class Candidates:
         now = time.monotonic()
         experiments = [record.body for record in ledger.all_records() if isinstance(record.body, Experiment)]
         ended = {(body.parent, body.fingerprint) for body in experiments}
-        peers_by_category = ledger.leases.peers_by_category(now, ended)
-        leased = ledger.leases.taken(parent, now)
-        context = replace(await self.context(parent), leased=leased, peers_by_category=peers_by_category)
+        context = await self.context(parent)
+        patience = PATIENCE_RUNS * expected_run_seconds(self.cached_runner) if context.believes_strangers else 0.0
+        peers_by_category = ledger.leases.peers_by_category(now, ended, patience)
+        leased = ledger.leases.taken(parent, now, patience)
+        context = replace(context, leased=leased, peers_by_category=peers_by_category)
         context = replace(context, tried=context.tried | {candidate.fingerprint for candidate in before})
         found: list[Candidate] = []
         while len(found) < count:

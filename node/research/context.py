@@ -6,7 +6,7 @@ It reads records and sources only; which of it helps is for proposers and the st
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import trio
@@ -84,7 +84,10 @@ class ContextBuilder:
         strangers had said nothing.
         """
         records = self.cached_runner.ledger.all_records()
-        believed, hearsay = self._believed(parent, records)
+        said = self._said_in_vain(parent, records)
+        believes_strangers = self.hearsay.next_believes()
+        is_proven = self.cached_runner.ledger.is_proven
+        believed = records if believes_strangers else [record for record in records if is_proven(record.author)]
         again = {
             record.body.fingerprint
             for record in self.cached_runner.ledger.feed(self.incumbent.author)
@@ -100,45 +103,57 @@ class ContextBuilder:
         objective = self.cached_runner.objective
         away = distances(edits_of(self.incumbent.steps(), records), objective.source_id)
         parted = _Parted.of(derivations(records), away, objective.source_id)
-        tries: dict[str, dict[bytes, Distance]] = {}  # once for each source, however many nodes tried it there
-        settled: set[tuple[bytes, bytes]] = set()
-        for record in believed:
-            body = record.body
-            if not isinstance(body, Experiment) or not objective.same_budget(body.compute_class):
-                continue
-            if body.fingerprint in again:
-                continue
-            if body.parent == parent:
-                tried.add(body.fingerprint)
-                settled.add((body.parent, body.child))
-            elif body.parent in away or not leads_on(body):
-                distance = parted.since(record.author, body.parent)
-                tries.setdefault(body.title, {})[body.parent] = distance
-                if not distance.is_far():
-                    settled.add((body.parent, body.child))
+        fingerprints, settled, titles = self._tried(parent, believed, parted, again)
         await self._read_constants(records)
         return Context(
             source=text,
             source_id=parent,
-            tried=frozenset(tried),
+            tried=frozenset(tried | fingerprints),
             results=self.results(believed),
             rng=self.rng,
             parser=parser,
             gain_by_category=measured_gain_by_category(records, self.incumbent.steps()),
             idle=await self._idle(text),
             distances=away,
-            closed=closed({title: list(found.values()) for title, found in tries.items()}),
-            settled=frozenset(settled),
+            closed=titles,
+            settled=settled,
             plateau=is_plateau(self.cached_runner.ledger.feed(self.incumbent.author)),
-            hearsay=hearsay,
+            believes_strangers=believes_strangers,
+            hearsay=frozenset() if believes_strangers else frozenset(body.title for body in said),
         )
+
+    def _tried(
+        self, parent: bytes, believed: Sequence[Record], parted: _Parted, again: Set[bytes]
+    ) -> tuple[set[bytes], frozenset[tuple[bytes, bytes]], frozenset[str]]:
+        """What need not be tried again: fingerprints on this source, what is settled there, and titles from other ones.
+
+        again: fingerprints of what this node would look at again.
+        """
+        tried: set[bytes] = set()
+        settled: set[tuple[bytes, bytes]] = set()
+        tries: dict[str, dict[bytes, Distance]] = {}  # once for each source, however many nodes tried it there
+        for record in believed:
+            body = record.body
+            if not isinstance(body, Experiment) or not self.cached_runner.objective.same_budget(body.compute_class):
+                continue
+            if body.fingerprint in again:
+                continue
+            if body.parent == parent:
+                tried.add(body.fingerprint)
+                settled.add((body.parent, body.child))
+            elif body.parent in parted.away or not leads_on(body):
+                distance = parted.since(record.author, body.parent)
+                tries.setdefault(body.title, {})[body.parent] = distance
+                if not distance.is_far():
+                    settled.add((body.parent, body.child))
+        return tried, frozenset(settled), closed({title: list(found.values()) for title, found in tries.items()})
 
     def results(self, records: Sequence[Record]) -> tuple[TriedResult, ...]:
         """What the experiments among these can teach, with the constants that each changed."""
         return tried_results(records, self._changed, self._refuted(), self.cached_runner.ledger.is_proven)
 
-    def _believed(self, parent: bytes, records: Sequence[Record]) -> tuple[Sequence[Record], frozenset[str]]:
-        """The records to go by, and the titles to recheck: without strangers' where they are not believed this time."""
+    def _said_in_vain(self, parent: bytes, records: Sequence[Record]) -> list[Experiment]:
+        """What only strangers say they tried on this source, in vain; what came of such ideas here is counted."""
         ledger = self.cached_runner.ledger
         feed = ledger.feed(self.incumbent.author)
         own = [record.body for record in feed if isinstance(record.body, Experiment) and not record.body.chain]
@@ -155,10 +170,7 @@ class ContextBuilder:
             and not ledger.is_proven(record.author)
         ]
         self._only_said |= {(parent, body.fingerprint) for body in said}
-        if self.hearsay.next_believes():
-            return records, frozenset()
-        believed = [record for record in records if ledger.is_proven(record.author)]
-        return believed, frozenset(body.title for body in said)
+        return said
 
     def _kept(self) -> set[bytes]:
         """Fingerprints of what this node's own experiments kept, whether it holds or not."""

@@ -15,13 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
-from node.ledger.leases import Leases
+from node.ledger.leases import LEASES_PER_PEER, Leases
 from node.objective.schema import Prior
 from node.proposers import beliefs as arms
 from node.proposers.beliefs import ANY_CATEGORY, Arm, Belief, beliefs, ranking
 from node.proposers.proposer import TriedResult
 from node.proposers.recombine import MOST_IDEAS, MOST_IN_PAIRS, MOST_IN_TRIPLES, MOST_MERGES, TOGETHER, UNSEEN
 from node.proposers.strategy import EXTERNAL_PRIORS
+from node.research.candidates import PATIENCE_RUNS
 from protocol.evidence import REPORTS_NEEDED
 from protocol.messages import Lease
 from simulated_swarm.machine import Claim, Machine, cost_of
@@ -53,8 +54,10 @@ ALL_REPORT, THREE_REPORT = "evidence + leases, all report", "evidence + leases, 
 VERIFIED = (ALL_REPORT, THREE_REPORT)  # the modes in which verification costs runs
 LEASED = (LEASES, *VERIFIED)
 FAILED, ALL_FAILED, PRAISE = "what helps has failed", "everything has failed", "what does not help gains"
-LIES = (FAILED, ALL_FAILED, PRAISE)
+TRYING = "we are trying what helps, again and again"
+LIES = (FAILED, ALL_FAILED, PRAISE, TRYING)
 LIAR = -1
+MOST_LEASE = 1000  # runs
 WORTHLESS = 0.0055  # gain expected of a success, under which liars praise a category
 MODES = ("isolated", "champion", "evidence", *LEASED)
 
@@ -127,6 +130,8 @@ class Swarm:
         if self.lies and (node.number, node.source) not in self.told:
             self.told.add((node.number, node.source))
             tell_lies(node, self.lies)
+        if self.lies == TRYING:
+            lease_what_helps(node, self.leases, now)
         runs, told = self._review(node) if self.mode in VERIFIED else (0, [])
         if not told and node.chain and node.claim_is_due():
             proof, claim = node.prove()
@@ -142,8 +147,9 @@ class Swarm:
             node.gain_by_category,
             arms.Machine("cpu", 1 / node.speed, NOISE, STATISTICS.max_pairs, {}),
         )
-        peers_by_category = self.leases.peers_by_category(now, self.ended) if self.mode in LEASED else {}
-        arm, edit = self._edit(node, ranking(believed, node.rng, peers_by_category), now)
+        patience = (math.inf if node.believes else PATIENCE_RUNS / node.speed) if node.believes_strangers else 0.0
+        peers_by_category = self.leases.peers_by_category(now, self.ended, patience) if self.mode in LEASED else {}
+        arm, edit = self._edit(node, ranking(believed, node.rng, peers_by_category), now, patience)
         of_arm: Belief = next(belief for belief in believed if belief.arm == arm)
         node.opportunity_cost = min(of_arm.score / node.speed, node.recent_gain_per_run())
         source = node.source
@@ -160,9 +166,9 @@ class Swarm:
         self.trials += 1
         return seconds, lambda at: self._end(node, at, source, edit, arm, found)
 
-    def _edit(self, node: Machine, order: list[Arm], now: float) -> tuple[Arm, Edit]:
+    def _edit(self, node: Machine, order: list[Arm], now: float, patience: float) -> tuple[Arm, Edit]:
         node.tried.setdefault(node.source, set())
-        taken = self.leases.taken(source_id(node.source), now) if self.mode in LEASED else frozenset()
+        taken = self.leases.taken(source_id(node.source), now, patience) if self.mode in LEASED else frozenset()
         for heeded in (taken, frozenset()) if taken else (taken,):
             for arm in order:
                 free = [edit for edit in _edits_of(node, arm) if fingerprint(edit) not in heeded]
@@ -174,7 +180,7 @@ class Swarm:
                     return arm, node.rng.choice([edit for edit in free if node.believed_times(edit) == least])
         node.tried.clear()
         node.said.clear()  # nothing is left that is worth another try: begin again, for a verdict may have been chance
-        return self._edit(node, ARMS, now)
+        return self._edit(node, ARMS, now, patience)
 
     def _end(self, node: Machine, now: float, source: Source, edit: Edit, arm: Arm, found: Tried) -> None:
         self.ended.add((source_id(source), fingerprint(edit)))
@@ -253,6 +259,15 @@ class Swarm:
             else:
                 break
         return runs, told
+
+
+def lease_what_helps(node: Machine, leases: Leases, now: float) -> None:
+    """Strangers, with as many keys as they need, say that they try now what would help this node's source."""
+    edits: list[Edit] = [((category, number),) for category in CATEGORIES for number in range(IDEAS)]
+    helping = [edit for edit in edits if node.world.value(merged(node.source, edit)) > node.value]
+    for number, edit in enumerate(helping):
+        lease = Lease(source_id(node.source), fingerprint(edit), MOST_LEASE, edit[0][0])
+        leases.hear(f"liar {number // LEASES_PER_PEER} of {node.number}", lease, now)
 
 
 def tell_lies(node: Machine, lies: str) -> None:

@@ -51,6 +51,17 @@ def test_a_peer_that_wants_everything_gets_its_last_few_and_is_not_passed_on() -
     assert len(leases.taken(PARENT, 1.0)) == LEASES_PER_PEER
 
 
+def test_an_idea_is_left_to_others_only_so_long_however_many_keys_renew_its_lease() -> None:
+    leases = Leases()
+    for turn in range(10):
+        leases.hear(f"key {turn}", lease("a", category="batch"), now=60.0 * turn)
+    leases.hear("honest", lease("b", category="batch"), now=540.0)
+    assert leases.taken(PARENT, 550.0) == {source("a"), source("b")}
+    assert leases.taken(PARENT, 550.0, patience=120.0) == {source("b")}
+    assert leases.peers_by_category(550.0, set(), patience=120.0) == {"batch": 1}
+    assert leases.taken(PARENT, 550.0, patience=0.0) == frozenset()
+
+
 def test_no_lease_is_longer_than_an_hour() -> None:
     leases = Leases()
     leases.hear("peer", lease("a", MAX_LEASE_SECONDS), now=0.0)

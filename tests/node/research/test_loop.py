@@ -25,9 +25,9 @@ from node.objective.schema import Prior
 from node.proposers.proposer import Context, Lesson, Proposal, runs_of
 from node.proposers.strategy import SUGGESTED, Strategy
 from node.proposers.strategy_snapshot import open_snapshot
-from node.research.candidates import Candidate
+from node.research.candidates import PATIENCE_RUNS, Candidate
 from node.research.incumbent import Incumbent
-from node.research.leased_runs import LEASE_LEAST_SECONDS
+from node.research.leased_runs import LEASE_LEAST_SECONDS, expected_run_seconds
 from node.research.loop import Research
 from node.research.workspace import Workspace
 from node.trials.cached_runner import CachedRunner
@@ -96,6 +96,20 @@ async def test_what_a_peer_is_trying_comes_last_but_is_tried(cached_runner: Cach
     tried = [await research.turn() for _ in range(3)]
     children = [r.body.child for r in tried if r is not None and isinstance(r.body, Experiment)]
     assert children == [hashlib.sha256(text.encode()).digest() for text in ("A = 2\n", "A = 1\n")]
+
+
+async def test_what_peers_say_for_long_that_they_are_trying_is_tried_here_too(
+    cached_runner: CachedRunner, tmp_path: Path
+) -> None:
+    research = research_on(cached_runner, tmp_path, "A = 1\n", "A = 2\n")
+    lease, now = Lease(cached_runner.objective.source_id, fingerprint("A = 1\n"), 600), time.monotonic()
+    patience = PATIENCE_RUNS * expected_run_seconds(cached_runner)
+    cached_runner.ledger.leases.hear("one key", lease, now - patience - 1)
+    cached_runner.ledger.leases.hear("another key", lease, now)
+    record = await research.turn()
+    assert record is not None
+    assert isinstance(record.body, Experiment)
+    assert record.body.fingerprint == lease.fingerprint
 
 
 async def test_constants_that_nothing_reads_any_more_are_idle(cached_runner: CachedRunner, tmp_path: Path) -> None:
