@@ -60,6 +60,7 @@ class Research:
     candidates: Candidates = field(init=False)
     claims: Claims = field(init=False)
     designs: Designs = field(init=False)
+    _strangers_wrong: bool = False  # as it was logged last
 
     def __post_init__(self) -> None:
         self.contexts = ContextBuilder(self.cached_runner, self.incumbent, self.rng)
@@ -237,7 +238,19 @@ class Research:
             pairs = (*((body.screening,) if body.screening else ()), *body.pairs)
             return bool(pairs) and rule.decide(pairs, body.alternated or (), least_cost) != Verdict.DROP
 
-        return await self.contexts.build(parent, worth_more)
+        context = await self.contexts.build(parent, worth_more)
+        self._tell_of_strangers()
+        return context
+
+    def _tell_of_strangers(self) -> None:
+        """Log when what strangers say of their trials is believed no more, and when it is again."""
+        hearsay = self.contexts.hearsay
+        if hearsay.is_wrong != self._strangers_wrong:
+            self._strangers_wrong = hearsay.is_wrong
+            if hearsay.is_wrong:
+                self.log("strangers not believed", rechecks=hearsay.rechecks, gained=hearsay.gains)
+            else:
+                self.log("strangers believed again", rechecks=hearsay.rechecks, gained=hearsay.gains)
 
     # ---- what is recorded and logged of it -------------------------------------------------------------------------
 

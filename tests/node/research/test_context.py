@@ -96,6 +96,8 @@ async def test_what_only_strangers_say_they_tried_is_looked_at_again_now_and_the
 ) -> None:
     """Who was found right is believed; without strangers' word one hypothesis in ten is made, all where it is wrong."""
     research = unmeasured_research(cached_runner, tmp_path)
+    logged: list[tuple[str, object]] = []
+    research.log = lambda event, **details: logged.append((event, details))
     baseline, ledger = cached_runner.objective.source_id, cached_runner.ledger
     strangers, friend = Author("mallory", objective=ledger.objective), Author("ann", objective=ledger.objective)
     for author, title in ((strangers, "good"), (strangers, "better"), (friend, "in vain")):
@@ -122,3 +124,4 @@ async def test_what_only_strangers_say_they_tried_is_looked_at_again_now_and_the
     tried(research, "better", baseline, "better", gain=0.02)
     for _ in range(9):
         assert await closed_by_strangers() == (0, 0), "one of two rechecks gained: strangers are not believed"
+    assert logged == [("strangers not believed", {"rechecks": 2, "gained": 1})]
