@@ -166,6 +166,7 @@ class ContextBuilder:
             for record in records
             if isinstance(record.body, Experiment)
             and record.body.parent == parent
+            and self.cached_runner.objective.same_budget(record.body.compute_class)
             and not leads_on(record.body)
             and not ledger.is_proven(record.author)
         ]
