@@ -155,8 +155,8 @@ def liars_table(worlds: int, sizes: list[int]) -> None:
                 swarms = [Swarm(World(seed), size, LEASES, lies, believed) for seed in range(worlds)]
                 times = [swarm.run() for swarm in swarms]
                 never = sum(time == math.inf for time in times)
-                rechecks = sum(n.hearsay.rechecks for s in swarms for n in s.nodes)
-                gains = sum(n.hearsay.gains for s in swarms for n in s.nodes)
+                rechecks = sum(n.hearsay.rechecks.total() for s in swarms for n in s.nodes)
+                gains = sum(n.hearsay.gains.total() for s in swarms for n in s.nodes)
                 told = f"{100 * rechecks / sum(s.trials for s in swarms):.0f} % rechecks, {gains} of {rechecks} gained"
                 found.append(f"{statistics.median(times):.0f} ({never} never)" + ("" if believed else f", {told}"))
             cells.append("; ".join(found))

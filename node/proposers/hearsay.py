@@ -1,47 +1,50 @@
-"""Hearsay: what only strangers say of what they tried, and how far this node goes by it.
+"""Hearsay: what others say they tried in vain, and how far this node goes by it.
 
 Keys are free, so it costs nothing to say of every good idea, on every source of every node, that it was tried in vain;
 whoever believes that never tries them. Believing nobody, each node of a swarm tries again what all others have tried.
-So strangers are believed, like authors whose claims or reports this node has found right, but for one hypothesis in
-ten or twenty, which is made as if they had said nothing, and of an idea that they say they tried in vain, if there is
-one. Where such rechecks find gains, none of their words count meanwhile.
+So others are believed, but for one hypothesis in ten or twenty, which is made as if they had said nothing, and of an
+idea that they say they tried in vain, if there is one. Where such rechecks find gains, the word of those who said so
+counts for nothing meanwhile: of an author whom this node has found right before by itself, of all others together.
 
 It counts, and knows no records.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-# Hypotheses of which one is made without strangers' word: at first, and once FEW rechecks were made.
+# Hypotheses of which one is made without others' word: at first, and once FEW rechecks were made.
 EVERY, EVERY_LATER, FEW = 10, 20, 5
-# Share of the rechecks from which the search went on, above which strangers are not believed. Of ideas that were
-# tried in vain by honest nodes one in fifty is gone on from by chance (scripts/simulate_strategy.py --liars).
+# Share of the rechecks from which the search went on, above which an author is not believed. Of ideas that were tried
+# in vain by honest nodes one in fifty is gone on from by chance (scripts/simulate_strategy.py --liars).
 WRONG_SHARE = 0.15
+STRANGERS = b""  # in the place of an author: all whom this node has not found right
 
 
 @dataclass
 class Hearsay:
-    """How many hypotheses were made, how many trials were rechecks of hearsay, and from how many the search went on."""
+    """How many hypotheses were made; and, by author, how many ideas it tried in vain were tried here, and gained."""
 
     hypotheses: int = 0
-    rechecks: int = 0
-    gains: int = 0
+    rechecks: Counter[bytes] = field(default_factory=Counter)
+    gains: Counter[bytes] = field(default_factory=Counter)
 
-    @property
-    def is_wrong(self) -> bool:
-        """Whether strangers were found wrong too often to be believed now."""
-        return self.gains > WRONG_SHARE * self.rechecks
+    def is_wrong(self, author: bytes) -> bool:
+        """Whether an author, or strangers, were found wrong too often to be believed now."""
+        return self.gains[author] > WRONG_SHARE * self.rechecks[author]
 
-    def next_believes(self) -> bool:
-        """Whether strangers are believed in the next hypothesis, which is counted."""
+    def next_is_recheck(self) -> bool:
+        """Whether the next hypothesis, which is counted, is to be made without anybody's word."""
         self.hypotheses += 1
-        return not self.is_wrong and self.hypotheses % (EVERY if self.rechecks < FEW else EVERY_LATER) != 0
+        return self.hypotheses % (EVERY if self.rechecks.total() < FEW else EVERY_LATER) == 0
 
-    def count(self, gained: bool) -> None:
-        """An idea was tried of which only strangers say that they tried it in vain. gained: the search went on from it.
+    def count(self, authors: Iterable[bytes], gained: bool) -> None:
+        """An idea was tried of which these had said that they tried it in vain. gained: the search went on from it.
 
-        Strangers need not have been disbelieved for that: a model proposes in its own words what others have tried.
+        It need not have been a recheck: a model proposes in its own words what others have tried.
         """
-        self.rechecks += 1
-        self.gains += gained
+        for author in authors:
+            self.rechecks[author] += 1
+            self.gains[author] += gained

@@ -177,9 +177,9 @@ class Context:
     category, in ln(metric). idle: constants that the objective's own source reads and this one no longer, so that
     changing them would change nothing. parser: what edited sources are read with. settled: (parent, child) of what was
     tried and is not worth another trial on this source. plateau: this node's own ideas bring hardly anything any more.
-    offers: what was confirmed in other objectives and can only be told in words. believes_strangers: whether what they
-    say counts this time, and leases. hearsay: where it does not, titles of ideas to recheck first, of which only
-    strangers say that they tried them on this source, in vain.
+    offers: what was confirmed in other objectives and can only be told in words. heeds_leases: whether ideas that
+    peers try are left to them. hearsay: titles of ideas to recheck first, of which others say that they tried them on
+    this source in vain, and are not believed this time.
     """
 
     source: str
@@ -198,7 +198,7 @@ class Context:
     settled: frozenset[tuple[bytes, bytes]] = frozenset()
     plateau: bool = False
     offers: tuple[Offer, ...] = ()
-    believes_strangers: bool = True
+    heeds_leases: bool = True
     hearsay: frozenset[str] = frozenset()
 
     def is_near(self, source: bytes) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import trio
 
@@ -22,7 +23,7 @@ from node.ledger.projections.lineage import (
 )
 from node.ledger.projections.steps import leads_on
 from node.objective.edits import EditError
-from node.proposers.hearsay import Hearsay
+from node.proposers.hearsay import STRANGERS, Hearsay
 from node.proposers.plateau import is_plateau
 from node.proposers.proposer import Context, TriedResult, tried_results
 from node.proposers.reopening import Distance, closed, distances, edits_of
@@ -53,6 +54,13 @@ class _Parted:
         return self.away[self.nearest.get((author, source), self.baseline)]
 
 
+class Said(NamedTuple):
+    """An experiment of which its author says that nothing came."""
+
+    author: bytes
+    body: Experiment
+
+
 @dataclass
 class ContextBuilder:
     """Builds the context of a hypothesis.
@@ -68,7 +76,7 @@ class ContextBuilder:
     known_constants: dict[bytes, dict[str, float]] = field(default_factory=dict)
     hearsay: Hearsay = field(default_factory=Hearsay)
     _refuted: CachedProjection[frozenset[bytes]] = field(init=False)
-    _only_said: set[tuple[bytes, bytes]] = field(default_factory=set)  # (source, fingerprint): strangers say in vain
+    _sayers: dict[tuple[bytes, bytes], set[bytes]] = field(default_factory=dict)  # by source and fingerprint: in vain
     _own_seen: int | None = None  # own trials that are counted; None before the first hypothesis
 
     def __post_init__(self) -> None:
@@ -81,13 +89,12 @@ class ContextBuilder:
         Not to be tried on it are what was tried on it by any author, unless this node dropped it and would look at it
         again today; the source itself; and everything that this node has kept, also on other sources. What was tried
         under another budget may still be worth trying under this one. Where a recheck of hearsay is due, all is as if
-        strangers had said nothing.
+        nobody else had said anything.
         """
         records = self.cached_runner.ledger.all_records()
         said = self._said_in_vain(parent, records)
-        believes_strangers = self.hearsay.next_believes()
-        is_proven = self.cached_runner.ledger.is_proven
-        believed = records if believes_strangers else [record for record in records if is_proven(record.author)]
+        recheck = self.hearsay.next_is_recheck()
+        believed = [record for record in records if self._is_believed(record.author, recheck)]
         again = {
             record.body.fingerprint
             for record in self.cached_runner.ledger.feed(self.incumbent.author)
@@ -118,8 +125,8 @@ class ContextBuilder:
             closed=titles,
             settled=settled,
             plateau=is_plateau(self.cached_runner.ledger.feed(self.incumbent.author)),
-            believes_strangers=believes_strangers,
-            hearsay=frozenset() if believes_strangers else frozenset(body.title for body in said),
+            heeds_leases=self._is_believed(STRANGERS, recheck),
+            hearsay=frozenset(one.body.title for one in said if not self._is_believed(one.author, recheck)),
         )
 
     def _tried(
@@ -152,26 +159,34 @@ class ContextBuilder:
         """What the experiments among these can teach, with the constants that each changed."""
         return tried_results(records, self._changed, self._refuted(), self.cached_runner.ledger.is_proven)
 
-    def _said_in_vain(self, parent: bytes, records: Sequence[Record]) -> list[Experiment]:
-        """What only strangers say they tried on this source, in vain; what came of such ideas here is counted."""
-        ledger = self.cached_runner.ledger
-        feed = ledger.feed(self.incumbent.author)
+    def _said_in_vain(self, parent: bytes, records: Sequence[Record]) -> list[Said]:
+        """What others say they tried on this source, in vain; what came of such ideas here is counted."""
+        me, objective = self.incumbent.author, self.cached_runner.objective
+        feed = self.cached_runner.ledger.feed(me)
         own = [record.body for record in feed if isinstance(record.body, Experiment) and not record.body.chain]
         for body in own[len(own) if self._own_seen is None else self._own_seen :]:
-            if (body.parent, body.fingerprint) in self._only_said:  # before this node tried it, not after it said so
-                self.hearsay.count(leads_on(body))
+            # Who said so before this node tried it; whoever says so since may only have heard of it.
+            self.hearsay.count(self._sayers.get((body.parent, body.fingerprint), ()), leads_on(body))
         self._own_seen = len(own)
         said = [
-            record.body
+            Said(record.author, record.body)
             for record in records
             if isinstance(record.body, Experiment)
+            and record.author != me
             and record.body.parent == parent
-            and self.cached_runner.objective.same_budget(record.body.compute_class)
+            and objective.same_budget(record.body.compute_class)
             and not leads_on(record.body)
-            and not ledger.is_proven(record.author)
         ]
-        self._only_said |= {(parent, body.fingerprint) for body in said}
+        for author, body in said:
+            self._sayers.setdefault((parent, body.fingerprint), set()).add(self._counted_as(author))
         return said
+
+    def _counted_as(self, author: bytes) -> bytes:
+        return author if self.cached_runner.ledger.is_proven(author) else STRANGERS
+
+    def _is_believed(self, author: bytes, recheck: bool) -> bool:
+        """Whether an author, or strangers, are believed in this hypothesis. recheck: it is made without others."""
+        return author == self.incumbent.author or not (recheck or self.hearsay.is_wrong(self._counted_as(author)))
 
     def _kept(self) -> set[bytes]:
         """Fingerprints of what this node's own experiments kept, whether it holds or not."""

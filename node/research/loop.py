@@ -19,6 +19,7 @@ from node.ledger.projections.steps import open_chain
 from node.objective.schema import Prior
 from node.platform.log import Log, short_id
 from node.proposers.beliefs import DEFAULT_PRIOR, Machine
+from node.proposers.hearsay import STRANGERS
 from node.proposers.proposer import Context, Lesson, runs_of
 from node.proposers.strategy import Strategy
 from node.research.candidates import Candidate, Candidates
@@ -36,7 +37,7 @@ from node.trials.gain_posterior import gain_prior, value_of_new_idea
 from node.trials.opportunity_cost import gain_per_run
 from node.trials.own_seeds import Use
 from node.trials.trial import Trial
-from protocol.identity import Identity
+from protocol.identity import Identity, short
 from protocol.records import Decision, Experiment, Record, metric_of
 
 SCARCE_SHARE = 0.1  # of the opportunity cost that a scarce idea is held against: as good as seen through
@@ -60,7 +61,7 @@ class Research:
     candidates: Candidates = field(init=False)
     claims: Claims = field(init=False)
     designs: Designs = field(init=False)
-    _strangers_wrong: bool = False  # as it was logged last
+    _not_believed: set[bytes] = field(default_factory=set)  # as was logged last
 
     def __post_init__(self) -> None:
         self.contexts = ContextBuilder(self.cached_runner, self.incumbent, self.rng)
@@ -239,18 +240,20 @@ class Research:
             return bool(pairs) and rule.decide(pairs, body.alternated or (), least_cost) != Verdict.DROP
 
         context = await self.contexts.build(parent, worth_more)
-        self._tell_of_strangers()
+        self._tell_of_hearsay()
         return context
 
-    def _tell_of_strangers(self) -> None:
-        """Log when what strangers say of their trials is believed no more, and when it is again."""
+    def _tell_of_hearsay(self) -> None:
+        """Log whose word of what they tried in vain counts no more, and whose counts again."""
         hearsay = self.contexts.hearsay
-        if hearsay.is_wrong != self._strangers_wrong:
-            self._strangers_wrong = hearsay.is_wrong
-            if hearsay.is_wrong:
-                self.log("strangers not believed", rechecks=hearsay.rechecks, gained=hearsay.gains)
-            else:
-                self.log("strangers believed again", rechecks=hearsay.rechecks, gained=hearsay.gains)
+        for author in hearsay.rechecks:
+            who = short(author) if author != STRANGERS else "strangers"
+            if hearsay.is_wrong(author) and author not in self._not_believed:
+                self._not_believed.add(author)
+                self.log("not believed", who=who, rechecks=hearsay.rechecks[author], gained=hearsay.gains[author])
+            elif not hearsay.is_wrong(author) and author in self._not_believed:
+                self._not_believed.remove(author)
+                self.log("believed again", who=who, rechecks=hearsay.rechecks[author], gained=hearsay.gains[author])
 
     # ---- what is recorded and logged of it -------------------------------------------------------------------------
 

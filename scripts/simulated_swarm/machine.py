@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from node.objective.schema import Prior
-from node.proposers.hearsay import Hearsay
+from node.proposers.hearsay import STRANGERS, Hearsay
 from node.proposers.proposer import TriedResult
 from node.proposers.reopening import Distance, closed
 from node.review.trust import CLAIM_HOLDS, SUPPORTED_HOLDS, adoption_discount, author_discount
@@ -87,15 +87,16 @@ class Machine:
     authors: list[int] = field(default_factory=list)  # of the results
     own: list[tuple[float, int]] = field(default_factory=list)  # of own trials: the gain that was kept, and runs
     path: list[tuple[Source, float]] = field(default_factory=list)  # each step's source, and what it gained
-    tried: dict[Source, set[Edit]] = field(default_factory=dict)  # by this node and authors it has found right
-    said: dict[Source, dict[Edit, set[int]]] = field(default_factory=dict)  # by others alone, and who says so
-    failed_elsewhere: set[tuple[Source, Edit]] = field(default_factory=set)  # as only strangers say
+    tried: dict[Source, set[Edit]] = field(default_factory=dict)  # by this node
+    said: dict[Source, dict[Edit, set[int]]] = field(default_factory=dict)  # by others, and who says so
+    said_in_vain: dict[tuple[Source, Edit], set[int]] = field(default_factory=dict)  # before it was tried here
+    times_said: defaultdict[int, Counter[Edit]] = field(default_factory=lambda: defaultdict(Counter))  # by author
     proven: set[int] = field(default_factory=set)  # authors found right here
-    believes: bool = False  # whoever says so: all were proven from the start
+    believes: bool = False  # whoever says so: all were proven from the start, and nothing is rechecked
     hearsay: Hearsay = field(default_factory=Hearsay)
-    believes_strangers: bool = True  # in the hypothesis that is being made
+    disbelieved: set[int] = field(default_factory=set)  # in the hypothesis that is being made
+    heeds_leases: bool = True  # in that one
     times: Counter[Edit] = field(default_factory=Counter)  # how often an edit was tried, on any source
-    said_times: Counter[Edit] = field(default_factory=Counter)  # of these, as only strangers say
     own_times: Counter[Idea] = field(default_factory=Counter)  # how often this node itself tried it alone
     merges: Counter[tuple[Source, Idea]] = field(default_factory=Counter)  # of several leads, in which one took part
     leads: dict[Idea, float] = field(default_factory=dict)  # peers' bets, with what is believed of their gain
@@ -126,14 +127,14 @@ class Machine:
 
     def note(self, source: Source, edit: Edit, author: int, in_vain: bool = True) -> None:
         """An edit was tried on a source, as this author says."""
-        if self.is_proven(author):
-            self.tried.setdefault(source, set()).add(edit)
-        else:
-            self.said.setdefault(source, {}).setdefault(edit, set()).add(author)
-            self.said_times[edit] += 1
-            if in_vain and edit not in self.tried.get(source, ()):
-                self.failed_elsewhere.add((source, edit))
         self.times[edit] += 1
+        if author == self.number:
+            self.tried.setdefault(source, set()).add(edit)
+            return
+        self.said.setdefault(source, {}).setdefault(edit, set()).add(author)
+        self.times_said[author][edit] += 1
+        if in_vain and edit not in self.tried.get(source, ()):
+            self.said_in_vain.setdefault((source, edit), set()).add(author)
 
     def hear(self, result: TriedResult, author: int) -> None:
         self.results.append(replace(result, proven=self.is_proven(author)))
@@ -143,40 +144,42 @@ class Machine:
         return self.believes or author == self.number or author in self.proven
 
     def found_right(self, author: int) -> None:
-        """From now on this author's word counts."""
-        if self.is_proven(author):
-            return
-        self.proven.add(author)
-        for source, edits in self.said.items():
-            told = {edit for edit, authors in edits.items() if author in authors}
-            self.tried.setdefault(source, set()).update(told)
-            self.said_times.subtract(told)
-        for index, by in enumerate(self.authors):
-            if by == author:
-                self.results[index] = replace(self.results[index], proven=True)
+        """From now on this author's word counts by itself."""
+        if not self.is_proven(author):
+            self.proven.add(author)
+            for index, by in enumerate(self.authors):
+                if by == author:
+                    self.results[index] = replace(self.results[index], proven=True)
+
+    def begin_hypothesis(self) -> None:
+        """Settle who is not believed in the next one."""
+        recheck = not self.believes and self.hearsay.next_is_recheck()
+        told = {*self.authors, *self.times_said} - {self.number}
+        self.disbelieved = {one for one in told if recheck or self.hearsay.is_wrong(self._counted_as(one))}
+        self.heeds_leases = self.believes or not (recheck or self.hearsay.is_wrong(STRANGERS))
+
+    def _counted_as(self, author: int) -> bytes:
+        return b"%d" % author if self.is_proven(author) else STRANGERS
 
     def believed_results(self) -> list[TriedResult]:
-        """What is gone by: without what strangers say where a recheck is due."""
-        if not self.believes_strangers:
-            return [result for result in self.results if result.proven]
-        return self.results
+        if not self.disbelieved:
+            return self.results
+        return [one for one, by in zip(self.results, self.authors, strict=True) if by not in self.disbelieved]
 
     def believed_times(self, edit: Edit) -> int:
         """How often an edit was tried, on any source, as far as that is believed now."""
-        return self.times[edit] - self.said_times[edit] * (not self.believes_strangers)
+        return self.times[edit] - sum(self.times_said[author][edit] for author in self.disbelieved)
 
     def rechecked(self, edits: list[Edit]) -> list[Edit]:
-        """Of these edits those that only strangers say have failed here, if they are not believed and there are any."""
-        if self.believes_strangers:
-            return edits
-        return [edit for edit in edits if (self.source, edit) in self.failed_elsewhere] or edits
+        """Of these edits those that have failed here only by the word of who is not believed, if there are any."""
+        return [edit for edit in edits if self.disbelieved & self.said_in_vain.get((self.source, edit), set())] or edits
 
     def closing(self) -> dict[Source, set[Edit]]:
         """The edits that need not be tried again, by the source they were tried on."""
-        if not self.believes_strangers:
-            return self.tried
-        sources = self.tried.keys() | self.said.keys()
-        return {source: self.tried.get(source, set()) | self.said.get(source, {}).keys() for source in sources}
+        found = {source: set(edits) for source, edits in self.tried.items()}
+        for source, said in self.said.items():
+            found.setdefault(source, set()).update(edit for edit, by in said.items() if by - self.disbelieved)
+        return found
 
     def closed(self) -> frozenset[str]:
         """The edits, as text, that were tried in vain elsewhere, and not enough has changed here since.
@@ -208,8 +211,8 @@ class Machine:
     def learn(self, source: Source, edit: Edit, found: Tried) -> None:
         """Go on from the idea if it is a bet."""
         kept = found.is_bet and self.source == source
-        if (source, edit) in self.failed_elsewhere:
-            self.hearsay.count(kept)
+        sayers = self.said_in_vain.get((source, edit), set())
+        self.hearsay.count({self._counted_as(author) for author in sayers}, kept)
         if len(edit) == 1:
             self.own_times.update(edit)
         self.own.append((max(0.0, found.gain.mean) if kept else 0.0, found.runs))

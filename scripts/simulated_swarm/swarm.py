@@ -138,7 +138,7 @@ class Swarm:
             return (runs + proof) / node.speed, lambda at: self._tell(node, at, [claim] if claim is not None else [])
         if told:
             return runs / node.speed, lambda at: self._tell(node, at, told)
-        node.believes_strangers = node.hearsay.next_believes()
+        node.begin_hypothesis()
         believed = beliefs(
             [*ARMS, RECOMBINE] if node.leads else ARMS,
             PRIORS | {"recombine": EXTERNAL_PRIORS["recombine"]},
@@ -147,7 +147,7 @@ class Swarm:
             node.gain_by_category,
             arms.Machine("cpu", 1 / node.speed, NOISE, STATISTICS.max_pairs, {}),
         )
-        patience = (math.inf if node.believes else PATIENCE_RUNS / node.speed) if node.believes_strangers else 0.0
+        patience = (math.inf if node.believes else PATIENCE_RUNS / node.speed) if node.heeds_leases else 0.0
         peers_by_category = self.leases.peers_by_category(now, self.ended, patience) if self.mode in LEASED else {}
         arm, edit = self._edit(node, ranking(believed, node.rng, peers_by_category), now, patience)
         of_arm: Belief = next(belief for belief in believed if belief.arm == arm)
