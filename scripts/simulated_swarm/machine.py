@@ -153,10 +153,12 @@ class Machine:
 
     def begin_hypothesis(self) -> None:
         """Settle who is not believed in the next one."""
-        recheck = not self.believes and self.hearsay.next_is_recheck()
+        if self.believes:
+            return
+        recheck = self.hearsay.next_is_recheck()
         told = {*self.authors, *self.times_said} - {self.number}
         self.disbelieved = {one for one in told if recheck or self.hearsay.is_wrong(self._counted_as(one))}
-        self.heeds_leases = self.believes or not (recheck or self.hearsay.is_wrong(STRANGERS))
+        self.heeds_leases = not (recheck or self.hearsay.is_wrong(STRANGERS))
 
     def _counted_as(self, author: int) -> bytes:
         return b"%d" % author if self.is_proven(author) else STRANGERS

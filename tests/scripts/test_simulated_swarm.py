@@ -24,7 +24,7 @@ def test_a_swarm_that_shares_is_sooner_there_and_pays_for_what_it_believes() -> 
     from simulated_swarm.world import World
 
     def times(size: int, mode: str) -> tuple[float, Swarm]:
-        swarm = Swarm(World(1), size, mode)
+        swarm = Swarm(World(3), size, mode)
         return swarm.run(), swarm
 
     alone, _ = times(1, "isolated")
