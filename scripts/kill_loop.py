@@ -68,7 +68,9 @@ def wait_for_moment(node: NodeProcess, moment: str, since: int, rng: random.Rand
         node.wait_for(moment, heard("peer connected"), 60, since)
         time.sleep(rng.uniform(0, 0.5))
     elif moment == "run":
-        node.wait_for(moment, heard("hypothesis"), PATIENCE_SECONDS, since)
+        # A node whose small objective has no idea left has nothing of its own to run.
+        begun = ("hypothesis", "replication", "out of ideas")
+        node.wait_for(moment, lambda events: any(e.get("event") in begun for e in events), PATIENCE_SECONDS, since)
         time.sleep(rng.uniform(0.2, 3.0))
     else:
         time.sleep(rng.uniform(1.0, 20.0))
