@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,9 @@ class Catalogue:
             if proposal is not None:
                 return proposal
         return None
+
+    def to_recheck(self, context: Context) -> Set[str]:
+        return {idea.category for idea in self._ideas if idea.title in context.hearsay}
 
     def learn(self, proposal: Proposal, lesson: Lesson) -> None:
         """Nothing to do: a known idea stays as it is."""

@@ -2,8 +2,8 @@
 
 Keys are free, so it costs nothing to say of every good idea, on every source of every node, that it was tried in vain;
 whoever believes that never tries them. Believing nobody, each node of a swarm tries again what all others have tried.
-So others are believed, but for one hypothesis in ten or twenty, which is made as if they had said nothing, and of an
-idea that they say they tried in vain, if there is one. Where such rechecks find gains, the word of those who said so
+So others are believed, but for one hypothesis in ten or twenty, which is made as if they had said nothing, and first of
+known ideas that they say they tried in vain. Where such rechecks find gains, the word of those who said so
 counts for nothing meanwhile: of an author whom this node has found right before by itself, of all others together.
 
 It counts, and knows no records.

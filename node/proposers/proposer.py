@@ -178,8 +178,8 @@ class Context:
     changing them would change nothing. parser: what edited sources are read with. settled: (parent, child) of what was
     tried and is not worth another trial on this source. plateau: this node's own ideas bring hardly anything any more.
     offers: what was confirmed in other objectives and can only be told in words. heeds_leases: whether ideas that
-    peers try are left to them. hearsay: titles of ideas to recheck first, of which others say that they tried them on
-    this source in vain, and are not believed this time.
+    peers try are left to them. recheck: whether nobody else is believed this time. hearsay: titles of ideas to
+    recheck first, which only the word of others closes who are not believed this time.
     """
 
     source: str
@@ -199,6 +199,7 @@ class Context:
     plateau: bool = False
     offers: tuple[Offer, ...] = ()
     heeds_leases: bool = True
+    recheck: bool = False
     hearsay: frozenset[str] = frozenset()
 
     def is_near(self, source: bytes) -> bool:
@@ -265,6 +266,14 @@ class Stocked(Protocol):
 
     def has_stock(self, context: Context) -> bool:
         """Whether it may have an idea for this source; False where it surely has none."""
+
+
+@runtime_checkable
+class Rechecking(Protocol):
+    """A proposer that knows its ideas, and so whether others say of some that they tried them in vain."""
+
+    def to_recheck(self, context: Context) -> Set[str]:
+        """The categories in which it has ideas that `context.hearsay` names."""
 
 
 class Proposer(Protocol):

@@ -15,7 +15,7 @@ from node.ledger.projections.transfers import ALL
 from node.objective.schema import Prior
 from node.platform.log import Log
 from node.proposers.beliefs import ANY_CATEGORY, DEFAULT_PRIOR, Arm, Machine, at_larger_scale, beliefs, ranking
-from node.proposers.proposer import Context, Lesson, Proposal, Proposer, Stocked
+from node.proposers.proposer import Context, Lesson, Proposal, Proposer, Rechecking, Stocked
 
 # Priors of the proposers whose edits come from other people and nodes. Generous guesses: an idea that a person took the
 # trouble to write down, or that held on another node, is worth an early trial, and results correct them soon.
@@ -127,7 +127,10 @@ class Strategy:
         self._believed = {belief.arm: Prior(belief.chance, belief.gain) for belief in believed}
         named = {proposer.name: proposer for proposer in self.proposers}
         self.empty |= {arm for arm in self.arms() if _is_out_of_stock(named[arm.proposer], context)}
-        for arm in ranking(believed, context.rng, context.peers_by_category):
+        order = ranking(believed, context.rng, context.peers_by_category)
+        if context.recheck:
+            order.sort(key=lambda arm: not _rechecks(named[arm.proposer], arm, context))
+        for arm in order:
             if arm.proposer in passed_over:
                 continue
             asked = replace(context, category=None if arm.category == ANY_CATEGORY else arm.category)
@@ -206,6 +209,10 @@ class Strategy:
             # Filed under a category that is no arm's, its result would count for no arm.
             return replace(proposal, category=context.category or proposal.category)
         return proposal
+
+
+def _rechecks(proposer: Proposer, arm: Arm, context: Context) -> bool:
+    return isinstance(proposer, Rechecking) and arm.category in proposer.to_recheck(context)
 
 
 def _is_out_of_stock(proposer: Proposer, context: Context) -> bool:

@@ -111,6 +111,9 @@ class ContextBuilder:
         away = distances(edits_of(self.incumbent.steps(), records), objective.source_id)
         parted = _Parted.of(derivations(records), away, objective.source_id)
         fingerprints, settled, titles = self._tried(parent, believed, parted, again)
+        hearsay = {one.body.title for one in said if not self._is_believed(one.author, recheck)}
+        if len(believed) < len(records):
+            hearsay |= self._tried(parent, records, parted, again)[2] - titles
         await self._read_constants(records)
         return Context(
             source=text,
@@ -126,7 +129,8 @@ class ContextBuilder:
             settled=settled,
             plateau=is_plateau(self.cached_runner.ledger.feed(self.incumbent.author)),
             heeds_leases=self._is_believed(STRANGERS, recheck),
-            hearsay=frozenset(one.body.title for one in said if not self._is_believed(one.author, recheck)),
+            recheck=recheck,
+            hearsay=frozenset(hearsay),
         )
 
     def _tried(

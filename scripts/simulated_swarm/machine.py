@@ -95,6 +95,7 @@ class Machine:
     believes: bool = False  # whoever says so: all were proven from the start, and nothing is rechecked
     hearsay: Hearsay = field(default_factory=Hearsay)
     disbelieved: set[int] = field(default_factory=set)  # in the hypothesis that is being made
+    recheck: bool = False  # in that one, whether nobody else is believed
     heeds_leases: bool = True  # in that one
     times: Counter[Edit] = field(default_factory=Counter)  # how often an edit was tried, on any source
     own_times: Counter[Idea] = field(default_factory=Counter)  # how often this node itself tried it alone
@@ -155,7 +156,7 @@ class Machine:
         """Settle who is not believed in the next one."""
         if self.believes:
             return
-        recheck = self.hearsay.next_is_recheck()
+        recheck = self.recheck = self.hearsay.next_is_recheck()
         told = {*self.authors, *self.times_said} - {self.number}
         self.disbelieved = {one for one in told if recheck or self.hearsay.is_wrong(self._counted_as(one))}
         self.heeds_leases = not (recheck or self.hearsay.is_wrong(STRANGERS))
@@ -175,6 +176,12 @@ class Machine:
     def rechecked(self, edits: list[Edit]) -> list[Edit]:
         """Of these edits those that have failed here only by the word of who is not believed, if there are any."""
         return [edit for edit in edits if self.disbelieved & self.said_in_vain.get((self.source, edit), set())] or edits
+
+    def categories_to_recheck(self) -> set[str]:
+        """Where ideas are that others say have failed on this source, if nobody is believed this time."""
+        if not self.recheck:
+            return set()
+        return {edit[0][0] for source, edit in self.said_in_vain if source == self.source}
 
     def closing(self) -> dict[Source, set[Edit]]:
         """The edits that need not be tried again, by the source they were tried on."""

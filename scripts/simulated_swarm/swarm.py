@@ -169,6 +169,8 @@ class Swarm:
     def _edit(self, node: Machine, order: list[Arm], now: float, patience: float) -> tuple[Arm, Edit]:
         node.tried.setdefault(node.source, set())
         taken = self.leases.taken(source_id(node.source), now, patience) if self.mode in LEASED else frozenset()
+        first = node.categories_to_recheck()
+        order = sorted(order, key=lambda arm: arm.category not in first)
         for heeded in (taken, frozenset()) if taken else (taken,):
             for arm in order:
                 free = [edit for edit in _edits_of(node, arm) if fingerprint(edit) not in heeded]

@@ -272,6 +272,19 @@ async def test_an_arm_without_an_idea_is_passed_over_and_known_to_be_empty() -> 
     assert len(strategy.empty) == 4
 
 
+async def test_a_recheck_is_of_an_idea_that_others_say_they_tried_whatever_is_believed_of_its_arm() -> None:
+    class Knowing(Scripted):
+        def to_recheck(self, context: Context) -> set[str]:
+            return {"b"} if context.hearsay else set()
+
+    for seed in range(6):
+        knowing = Knowing("known", *["A = 1"] * 9, categories=("a", "b"))
+        strategy = strategy_of(Scripted("other", *["A = 2"] * 9), knowing)
+        asked = replace(context(seed=seed), hearsay=frozenset({"said"}), recheck=True)
+        assert await strategy.propose(asked, MACHINE) is not None
+        assert knowing.asked == ["b"]
+
+
 async def test_a_proposer_that_waits_for_others_ideas_is_known_to_be_empty_before_its_turn() -> None:
     class Waiting(Scripted):
         def has_stock(self, context: Context) -> bool:
