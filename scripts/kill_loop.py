@@ -62,15 +62,14 @@ def workspace_problems(home: Path) -> list[str]:
 def wait_for_moment(node: NodeProcess, moment: str, since: int, rng: random.Random) -> None:
     """Come back when it is time to kill."""
     if moment == "commit":
-        made = ("result", "run failed", "kept", "replication result")
-        node.wait_for(moment, lambda events: any(e.get("event") in made for e in events), PATIENCE_SECONDS, since)
+        made = heard("result", "run failed", "kept", "replication result")
+        node.wait_for(moment, made, PATIENCE_SECONDS, since)
     elif moment == "sync":
         node.wait_for(moment, heard("peer connected"), 60, since)
         time.sleep(rng.uniform(0, 0.5))
     elif moment == "run":
         # A node whose small objective has no idea left has nothing of its own to run.
-        begun = ("hypothesis", "replication", "out of ideas")
-        node.wait_for(moment, lambda events: any(e.get("event") in begun for e in events), PATIENCE_SECONDS, since)
+        node.wait_for(moment, heard("hypothesis", "replication", "out of ideas"), PATIENCE_SECONDS, since)
         time.sleep(rng.uniform(0.2, 3.0))
     else:
         time.sleep(rng.uniform(1.0, 20.0))

@@ -158,9 +158,9 @@ class NodeProcess:
         return events
 
 
-def heard(event: str) -> Callable[[list[dict[str, Any]]], bool]:
-    """A condition: the log has this event."""
-    return lambda events: any(found.get("event") == event for found in events)
+def heard(*any_of: str) -> Callable[[list[dict[str, Any]]], bool]:
+    """A condition: the log has one of these events."""
+    return lambda events: any(found.get("event") in any_of for found in events)
 
 
 @contextmanager

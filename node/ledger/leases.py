@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterator, Iterator, Set
 from contextlib import asynccontextmanager
 
 import trio
@@ -66,12 +66,8 @@ class Leases:
 
     def taken(self, parent: bytes, now: float, patience: float = math.inf) -> frozenset[bytes]:
         """Fingerprints that peers are trying on this parent, since no longer than `patience` (seconds)."""
-        fingerprints: set[bytes] = set()
-        for held in self._heard.values():
-            for key, (end, _) in held.items():
-                if key[0] == parent and end > now and self._is_recent(key, now - patience):
-                    fingerprints.add(key[1])
-        return frozenset(fingerprints)
+        current = (idea for held in self._heard.values() for idea, _ in self._current(held, now, patience))
+        return frozenset(fingerprint for leased_parent, fingerprint in current if leased_parent == parent)
 
     def peers_by_category(
         self, now: float, ended: Set[tuple[bytes, bytes]], patience: float = math.inf
@@ -82,19 +78,16 @@ class Leases:
         seconds since an idea was leased first, after which it counts no longer.
         """
         peers: Counter[str] = Counter()
-        begin = now - patience
         for held in self._heard.values():
-            peers.update(
-                {
-                    category
-                    for key, (end, category) in held.items()
-                    if end > now and key not in ended and self._is_recent(key, begin)
-                }
-            )
+            current = self._current(held, now, patience)
+            peers.update({category for idea, category in current if idea not in ended})
         return peers
 
-    def _is_recent(self, idea: tuple[bytes, bytes], begin: float) -> bool:
-        return self._since.get(idea, begin) >= begin
+    def _current(self, held: _Held, now: float, patience: float) -> Iterator[tuple[tuple[bytes, bytes], str]]:
+        """The ideas that one peer is trying, with their categories, of those leased first within `patience`."""
+        for idea, (end, category) in held.items():
+            if end > now and self._since.get(idea, now) >= now - patience:
+                yield idea, category
 
     def own(self, now: float) -> list[Lease]:
         """This node's leases with the seconds that remain of each: for a peer that connects now."""

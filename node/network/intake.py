@@ -19,9 +19,11 @@ those who received it.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from itertools import chain
 
 import trio
 
@@ -30,6 +32,7 @@ from node.ledger.store import Added
 from node.network.parameters import PEERS_REMEMBERED, VERIFIERS
 from node.network.peer_score import PeerScore
 from node.network.store import RecordStore
+from node.platform.concurrency import gather
 from node.platform.log import Log
 from protocol.codec import MalformedError
 from protocol.feed import Fork, open_fork
@@ -72,18 +75,18 @@ class Intake:
 
     async def open_all(self, wires: Sequence[bytes]) -> list[Record | MalformedError]:
         """`open` each of them, on several processors, while other tasks go on: to check a signature lets them."""
-        opened: list[Record | MalformedError] = [MalformedError("not opened")] * len(wires)
+        share = max(1, math.ceil(len(wires) / VERIFIERS))
+        parts = [wires[first : first + share] for first in range(0, len(wires), share)]
+        threads = [partial(trio.to_thread.run_sync, self._open_each, part, limiter=self._verifiers) for part in parts]
+        return [*chain.from_iterable(await gather(threads))]
 
-        def open_from(first: int) -> None:
-            for index in range(first, len(wires), VERIFIERS):
-                try:
-                    opened[index] = self.open(wires[index])
-                except MalformedError as error:
-                    opened[index] = error
-
-        async with trio.open_nursery() as nursery:
-            for first in range(min(VERIFIERS, len(wires))):
-                nursery.start_soon(partial(trio.to_thread.run_sync, open_from, first, limiter=self._verifiers))
+    def _open_each(self, wires: Sequence[bytes]) -> list[Record | MalformedError]:
+        opened: list[Record | MalformedError] = []
+        for wire in wires:
+            try:
+                opened.append(self.open(wire))
+            except MalformedError as error:
+                opened.append(error)
         return opened
 
     def keep(self, record: Record, peer: str) -> Added:

@@ -164,7 +164,8 @@ class _Here:
 def _belief(
     arm: Arm, prior: Prior, results: Sequence[TriedResult], here: _Here, present_gain: float, machine: Machine
 ) -> Belief:
-    share_that_beats = math.exp(-present_gain / _usual_gain(prior, results, machine))
+    counted = _author_weights(results)
+    share_that_beats = math.exp(-present_gain / _usual_gain(prior, results, machine, counted))
     rate = min(1 - LEAST_SUCCESS_RATE, max(LEAST_SUCCESS_RATE, prior.success * share_that_beats))
     successes = PRIOR_TRIALS * rate
     failures = PRIOR_TRIALS * (1 - rate)
@@ -172,7 +173,6 @@ def _belief(
     runs = _ShrunkMean(_runs_expected(prior, machine), PRIOR_COSTS)
     log_costs = _ShrunkMean(0.0, PRIOR_COSTS)  # a run is expected to cost as much as its parent's
     tried = kept = 0
-    counted = _author_weights(results)
     for result in results:
         own = result.proposer == arm.proposer
         weight = (1.0 if own else OTHER_PROPOSER) * _class_weight(result, machine) * counted[result.proven]
@@ -217,10 +217,9 @@ def _class_weight(result: TriedResult, machine: Machine) -> float:
     return 1.0 if result.compute_class == machine.compute_class else OTHER_CLASS
 
 
-def _usual_gain(prior: Prior, results: Sequence[TriedResult], machine: Machine) -> float:
-    """The gain of the category's successes, on any source, shrunk towards the prior."""
+def _usual_gain(prior: Prior, results: Sequence[TriedResult], machine: Machine, counted: Mapping[bool, float]) -> float:
+    """The gain of the category's successes, on any source, shrunk towards the prior. counted: as `_author_weights`."""
     gains = _ShrunkMean(prior.gain, PRIOR_GAINS)
-    counted = _author_weights(results)
     for result in results:
         success = _success(prior, result)
         gains.add(success.gain, _class_weight(result, machine) * counted[result.proven] * success.chance)

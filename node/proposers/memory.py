@@ -28,7 +28,6 @@ BYTES_PER_TOKEN = 3  # JSON and English take about four, so this counts rather t
 SHARES = {"categories": 0.15, "best": 0.15, "interactions": 0.1, "failed": 0.2}
 TITLE_CHARACTERS = 80
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean, of a normal distribution: sqrt(pi / 2)
-STRANGERS_RANK = 10  # beyond the ranks of what does not work
 SURE = 2.5  # standard errors by which two ideas together differ from their sum, to be told
 MOST_COMPARED = 400  # results among which interactions are looked for
 
@@ -176,14 +175,12 @@ def failed(results: Sequence[TriedResult], metric: Metric) -> list[str]:
 
     What only strangers say comes after all that.
     """
-    rows: dict[str, tuple[int, str]] = {}
+    rows: dict[str, tuple[tuple[bool, int], str]] = {}
     latest_first = results[::-1]
     for result in sorted(latest_first, key=lambda result: not result.proven):
         rank, why = _trouble(result)
-        if not result.proven:
-            rank += bool(rank) * STRANGERS_RANK
         if rank and result.title not in rows:
-            rows[result.title] = rank, _row(_title(result), why, _gain(result, metric)[0])
+            rows[result.title] = (not result.proven, rank), _row(_title(result), why, _gain(result, metric)[0])
     return [row for _, row in sorted(rows.values(), key=lambda ranked: ranked[0])]
 
 

@@ -184,11 +184,10 @@ class Candidates:
 
         before: candidates that are there already.
         """
-        ledger = self.cached_runner.ledger
+        ledger, context = self.cached_runner.ledger, await self.context(parent)
         now = time.monotonic()
         experiments = [record.body for record in ledger.all_records() if isinstance(record.body, Experiment)]
         ended = {(body.parent, body.fingerprint) for body in experiments}
-        context = await self.context(parent)
         patience = PATIENCE_RUNS * expected_run_seconds(self.cached_runner) if context.heeds_leases else 0.0
         peers_by_category = ledger.leases.peers_by_category(now, ended, patience)
         leased = ledger.leases.taken(parent, now, patience)

@@ -180,8 +180,9 @@ class Swarm:
                     free = node.rechecked(free)
                     least = min(node.believed_times(edit) for edit in free)
                     return arm, node.rng.choice([edit for edit in free if node.believed_times(edit) == least])
+        # Nothing is left that is worth another try: begin again, for a verdict may have been chance.
         node.tried.clear()
-        node.said.clear()  # nothing is left that is worth another try: begin again, for a verdict may have been chance
+        node.said.clear()
         return self._edit(node, ARMS, now, patience)
 
     def _end(self, node: Machine, now: float, source: Source, edit: Edit, arm: Arm, found: Tried) -> None:
